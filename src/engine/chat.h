@@ -1,0 +1,29 @@
+/* Chat messages -> prompt tokens, by the model's own format. The format is recognised from the
+ * file's template text; we do not run templates. Const: any thread. */
+#ifndef ENG_CHAT_H
+#define ENG_CHAT_H
+
+#include "engine/tok.h"
+
+struct eng_chat_msg {
+    const char *role;    /* "system", "user", "assistant", "tool" */
+    const char *content; /* [len] UTF-8 */
+    size_t len;
+};
+
+struct eng_chat_format;
+
+/* By template text (len 0: none in the file) or by forced name ("chatml", "llama3", …; NULL: from
+ * the template). Errors: BASE_EUNSUPPORTED with the known names and the config key that forces one
+ * (`model.chat_format`). */
+int eng_chat_find(const struct eng_chat_format **out, const char *tmpl, size_t len,
+                  const char *force, struct base_err *err) BASE_MUST_CHECK;
+const char *eng_chat_name(const struct eng_chat_format *f);
+
+/* Encodes the conversation and the opening of the assistant's turn. Users' text never yields special
+ * tokens. *ids is malloc'd. Errors: BASE_EINVAL (role), BASE_ELIMIT (max_tok), BASE_ENOMEM. */
+int eng_chat_encode(const struct eng_chat_format *f, const struct eng_tok *t,
+                    const struct eng_chat_msg *msg, int n_msg, int max_tok, int32_t **ids, int *n,
+                    struct base_err *err) BASE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,2 @@
+# Per-instruction-set convenience libraries with their own flags; never -march=native.
+KERNEL_LIBS =

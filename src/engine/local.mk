@@ -1,0 +1,14 @@
+include src/engine/kernels/local.mk
+noinst_LIBRARIES += libwp_engine.a
+libwp_engine_a_SOURCES = \
+	src/engine/chat.h \
+	src/engine/gguf.h \
+	src/engine/model.h \
+	src/engine/pool.h \
+	src/engine/quant.h \
+	src/engine/sample.h \
+	src/engine/sched.h \
+	src/engine/text.h \
+	src/engine/tok.h
+libwp_engine_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS)
+ENGINE_LIBS = libwp_engine.a $(KERNEL_LIBS) $(PCRE2_LIBS)

@@ -1,0 +1,95 @@
+/* A model is three structs: config (immutable numbers), weights (borrowed from the mapped file) and
+ * run state (eng_session: K/V; eng_exec: scratch and threads). This header is the engine's inner
+ * boundary; programs normally use sched.h. Model: const, any thread. Session: one thread at a time. */
+#ifndef ENG_MODEL_H
+#define ENG_MODEL_H
+
+#include "base/err.h"
+#include "engine/chat.h"
+#include "engine/gguf.h"
+#include "engine/kernels/kern.h"
+#include "engine/pool.h"
+#include "engine/tok.h"
+
+struct eng_config {
+    char arch[24]; /* "llama" */
+    char name[96];
+    int n_layer, d_model, n_head, n_kv_head, head_dim, d_ff, n_vocab, n_ctx_train, rot_dim;
+    float rms_eps, rope_theta;
+    int rope_neox;
+    bool tied_head; /* the head is the embedding table */
+};
+
+struct eng_model_opt {
+    const char *path;
+    int layer_begin, layer_end; /* layers to map and touch; end = -1: to the last */
+    bool no_embed, no_head;     /* leave out the embedding / final norm and head */
+    const char *chat_format;    /* NULL: from the file */
+    const char *cpu;            /* WAYPOST_CPU; NULL: best */
+};
+
+struct eng_model;
+
+/* Errors: those of gguf_open, eng_tok_open and gguf_tensor_get; BASE_EUNSUPPORTED for another
+ * architecture (the message lists ours). An unknown chat template is not an error here: see
+ * eng_model_chat. */
+int eng_model_open(struct eng_model **out, const struct eng_model_opt *o, struct base_err *err)
+    BASE_MUST_CHECK;
+void eng_model_close(struct eng_model *m);
+
+const struct eng_config *eng_model_config(const struct eng_model *m);
+const struct eng_tok *eng_model_tok(const struct eng_model *m);
+const struct gguf_file *eng_model_file(const struct eng_model *m);
+const struct kern_ops *eng_model_kern(const struct eng_model *m);
+/* The chat format, or the error that eng_chat_find gave. */
+int eng_model_chat(const struct eng_model *m, const struct eng_chat_format **out,
+                   struct base_err *err) BASE_MUST_CHECK;
+
+/* What two sides compare before the first row. All hashes XXH3-128. */
+struct eng_identity {
+    uint8_t config[16];        /* architecture, numbers, RoPE, types of all tensors */
+    uint8_t tok[16];
+    uint8_t head[16];          /* final norm, head, embedding; zero if not held */
+    int n_layer;
+    uint8_t (*layer)[16];      /* [n_layer]; all zero for a layer that is not held. Owned by model */
+};
+/* Computed on first use (reads all held weights once); cached. Not thread-safe the first time. */
+const struct eng_identity *eng_model_identity(struct eng_model *m);
+
+/* K/V of one conversation for the model's layers. Each layer counts its own positions, so that
+ * [0,k) and [k,L) can be run at different times. */
+struct eng_session;
+int eng_session_new(struct eng_session **out, const struct eng_model *m, int n_ctx,
+                    enum kern_kv_type kv, struct base_err *err) BASE_MUST_CHECK;
+void eng_session_free(struct eng_session *s);
+int eng_session_n_pos(const struct eng_session *s, int layer);
+int eng_session_n_ctx(const struct eng_session *s);
+/* Forgets positions >= n_pos in layers [a, b). */
+void eng_session_trim(struct eng_session *s, int a, int b, int n_pos);
+
+/* Rows of one session in a step. Exactly one of token (then layer_begin is 0) and x_in. */
+struct eng_seg {
+    struct eng_session *s;      /* may be NULL if layer_begin == layer_end (head only) */
+    int layer_begin, layer_end; /* [a, b) within the model's held range; a == b: none */
+    int n_row;
+    const int32_t *token;       /* [n_row] */
+    const float *x_in;          /* [n_row][d_model]: the residual stream entering layer_begin */
+    float *x_out;               /* [n_row][d_model] leaving layer_end, or NULL */
+    float *logits;              /* [n_vocab] of the last row, or [n_row][n_vocab], or NULL */
+    bool logits_all;
+};
+
+/* Scratch and threads for steps of up to max_row rows in all. */
+struct eng_exec;
+int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread, int max_row,
+                 struct base_err *err) BASE_MUST_CHECK;
+void eng_exec_free(struct eng_exec *e);
+
+/* One step: appends the rows to their sessions' layers and computes what was asked. Different segs
+ * may have different layer ranges but not the same session. Results for a seg are bit-identical
+ * whatever else is in the batch. Errors (before any state changes): BASE_EINVAL, BASE_ELIMIT
+ * (context full; max_row). */
+int eng_exec_run(struct eng_exec *e, const struct eng_seg *seg, int n_seg, struct base_err *err)
+    BASE_MUST_CHECK;
+
+#endif

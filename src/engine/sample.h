@@ -1,0 +1,45 @@
+/* Logits -> the next token. One sampler a conversation; one thread at a time. */
+#ifndef ENG_SAMPLE_H
+#define ENG_SAMPLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { ENG_TOP_MAX = 20 };
+
+struct eng_sample_params {
+    float temperature;    /* 0: greedy */
+    int top_k;            /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off */
+    int repeat_last_n;    /* tokens looked back on */
+    uint64_t seed;
+    int n_top;            /* alternatives to report, <= ENG_TOP_MAX */
+    bool logprobs;        /* fill logprob and top even if nobody samples by them */
+};
+#define ENG_SAMPLE_GREEDY \
+    ((struct eng_sample_params){.top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64})
+
+struct eng_pick {
+    int32_t token;
+    float logprob; /* natural log, of the model's own distribution (before temperature and cuts) */
+    float entropy; /* nats, same distribution */
+    int n_top;
+    struct {
+        int32_t token;
+        float logprob;
+    } top[ENG_TOP_MAX];
+};
+
+struct eng_sampler;
+int eng_sampler_new(struct eng_sampler **out, const struct eng_sample_params *p, int n_vocab,
+                    struct base_err *err) BASE_MUST_CHECK; /* BASE_EINVAL, BASE_ENOMEM */
+void eng_sampler_free(struct eng_sampler *s);
+void eng_sampler_accept(struct eng_sampler *s, int32_t token); /* prompt tokens count too */
+/* logits[n_vocab] are modified. Ties: the lowest id. NaN logits: BASE_EINTERNAL. Also accepts. */
+int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out) BASE_MUST_CHECK;
+
+#endif

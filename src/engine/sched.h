@@ -1,0 +1,92 @@
+/* The engine's thread: runs steps of one batch over all jobs. Prefill goes in chunks, decode rows of
+ * all jobs together, cancel takes effect between steps. The owner (one thread, the event loop) calls
+ * everything here; events come back through eng_sched_poll, woken by a file descriptor. No state is
+ * shared: commands and events are queues. */
+#ifndef ENG_SCHED_H
+#define ENG_SCHED_H
+
+#include "engine/model.h"
+#include "engine/sample.h"
+
+struct eng_sched;
+struct eng_job;
+
+struct eng_sched_opt {
+    int n_thread;
+    int max_job;       /* open jobs; each owns a session */
+    int n_ctx;         /* positions a session */
+    int chunk_tok;     /* prefill rows of one job in one step */
+    int max_row;       /* rows of all jobs in one step */
+    enum kern_kv_type kv;
+};
+
+int eng_sched_new(struct eng_sched **out, const struct eng_model *m, const struct eng_sched_opt *o,
+                  struct base_err *err) BASE_MUST_CHECK;
+void eng_sched_free(struct eng_sched *s); /* closes all jobs, joins the thread */
+int eng_sched_fd(const struct eng_sched *s); /* readable when eng_sched_poll has work */
+void eng_sched_poll(struct eng_sched *s);    /* calls the jobs' callbacks on this thread */
+
+enum eng_job_output {
+    ENG_OUT_ROWS,  /* x after layer_end, for every row fed */
+    ENG_OUT_STATE, /* x after layer_end, for the last row of each feed */
+    ENG_OUT_TOKEN, /* head + sampler on the last row of each feed */
+    ENG_OUT_NONE,  /* only K/V (a prefix) */
+};
+
+/* What a job runs on each feed. */
+struct eng_job_run {
+    int layer_begin, layer_end;
+    enum eng_job_output out;
+    /* With layer_begin 0 and ENG_OUT_TOKEN: feed each token back until an end token, max_new_tok,
+     * or the owner stops it. */
+    bool autoregress;
+    int max_new_tok;
+};
+
+enum eng_event_kind { ENG_EV_TOKEN, ENG_EV_ROWS, ENG_EV_DONE, ENG_EV_ERROR };
+enum eng_done { ENG_DONE_STOP, ENG_DONE_LENGTH }; /* end token; max_new_tok or context full */
+
+struct eng_event {
+    enum eng_event_kind kind;
+    struct eng_pick pick;       /* TOKEN (end tokens are reported too, before DONE) */
+    const float *rows;          /* ROWS: [n_row][d_model], valid during the callback */
+    int n_row, pos;             /* ROWS: position of the first row */
+    int n_prompt_tok, n_new_tok;
+    enum eng_done done;         /* DONE: autoregress ended */
+    struct base_err err;        /* ERROR: the job is dead, close it */
+    int64_t engine_us;          /* time inside steps since the last event of this job */
+};
+typedef void eng_job_cb(struct eng_job *j, const struct eng_event *ev, void *arg);
+
+/* A new job with its own session and sampler. Errors: BASE_EBUSY (max_job), BASE_EINVAL (range not
+ * held, autoregress where it can't be), BASE_ENOMEM. */
+int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_run *run,
+                 const struct eng_sample_params *sp, int priority, eng_job_cb *cb, void *arg,
+                 struct base_err *err) BASE_MUST_CHECK;
+
+/* Feeds are copied and run in order. The event comes once the whole feed has run (ROWS: one a chunk).
+ * feed_rows: rows[n][d_model] enter layer_begin. Errors: BASE_EINVAL, BASE_ELIMIT (context: counted
+ * over all feeds), BASE_ENOMEM. */
+int eng_job_feed_tokens(struct eng_job *j, const int32_t *tok, int n, struct base_err *err)
+    BASE_MUST_CHECK;
+int eng_job_feed_rows(struct eng_job *j, const float *rows, int n, struct base_err *err)
+    BASE_MUST_CHECK;
+/* Tells the sampler about tokens that another tier chose or that rows stand for. */
+int eng_job_accept(struct eng_job *j, const int32_t *tok, int n) BASE_MUST_CHECK;
+
+/* Changes what later feeds run, keeping session and sampler: e.g. from [0,k) rows to [k,L) token
+ * when the link died, then to [0,L) autoregress. */
+int eng_job_switch(struct eng_job *j, const struct eng_job_run *run, struct base_err *err)
+    BASE_MUST_CHECK;
+
+/* No callback after this returns; the engine drops the work before its next step. NULL is fine. */
+void eng_job_close(struct eng_job *j);
+
+struct eng_sched_stats {
+    int n_job, n_row_waiting;          /* open jobs; rows fed and not yet run */
+    double prefill_tok_s, decode_tok_s;/* moving averages, one session's view; 0: not known yet */
+    uint64_t n_step, n_tok_in, n_tok_out;
+};
+void eng_sched_stats(const struct eng_sched *s, struct eng_sched_stats *out); /* a recent snapshot */
+
+#endif

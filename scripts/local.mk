@@ -1,1 +1,1 @@
-EXTRA_DIST += scripts/build
+EXTRA_DIST += scripts/build scripts/make-certs

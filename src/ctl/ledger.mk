@@ -1,1 +1,3 @@
-# waypostctl ledger: CTL_SOURCES += …, CTL_CPPFLAGS += -DWP_CTL_…, CTL_LIBS += …
+# waypostctl ledger and certs
+CTL_SOURCES += src/ctl/certs.c
+CTL_CPPFLAGS += -DWP_CTL_CERTS

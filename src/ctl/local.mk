@@ -12,3 +12,5 @@ waypostctl_SOURCES = src/ctl/main.c src/ctl/ctl.h $(CTL_SOURCES)
 waypostctl_CPPFLAGS = $(AM_CPPFLAGS) $(CTL_CPPFLAGS)
 waypostctl_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(CRYPTO_CFLAGS)
 waypostctl_LDADD = $(CTL_LIBS) $(BASE_LIBS) $(JANSSON_LIBS)
+# Each family adds a -D: main.c must see it when a fragment changes.
+$(waypostctl_OBJECTS): Makefile

@@ -25,12 +25,12 @@ struct api_msg {
 };
 
 struct api_request {
-    bool is_chat;             /* /v1/chat/completions, else /v1/completions */
-    const char *model;        /* "" if absent */
-    struct api_msg *msg;      /* [n_msg]; completions: one, role "" and the prompt */
+    bool is_chat;        /* /v1/chat/completions, else /v1/completions */
+    const char *model;   /* "" if absent */
+    struct api_msg *msg; /* [n_msg]; completions: one, role "" and the prompt */
     int n_msg;
     bool stream, include_usage;
-    int max_tok;              /* -1: not given */
+    int max_tok; /* -1: not given */
     float temperature, top_p, min_p, repeat_penalty;
     int top_k;
     uint64_t seed;
@@ -40,19 +40,19 @@ struct api_request {
     bool logprobs;
     int n_top;
     bool has_tools;
-    int64_t deadline_ms;      /* metadata.deadline_ms; -1: none */
-    const char *data_class;   /* metadata.data_class; NULL: none */
-    const char *hint;         /* metadata.route; NULL: none */
+    int64_t deadline_ms;    /* metadata.deadline_ms; -1: none */
+    const char *data_class; /* metadata.data_class; NULL: none */
+    const char *hint;       /* metadata.route; NULL: none */
     size_t content_bytes;
 };
 
 /* What OpenAI's error object carries, and the HTTP status that goes with it. */
 struct api_error {
-    int status;            /* 400, 404, 413, 429, 500, 503, … */
+    int status; /* 400, 404, 413, 429, 500, 503, … */
     char message[384];
-    const char *type;      /* "invalid_request_error", "rate_limit_error", "server_error", … */
-    char param[64];        /* "" -> null */
-    const char *code;      /* "context_length_exceeded", … or NULL -> null */
+    const char *type; /* "invalid_request_error", "rate_limit_error", "server_error", … */
+    char param[64];   /* "" -> null */
+    const char *code; /* "context_length_exceeded", … or NULL -> null */
 };
 
 /* body -> *out, all memory from the arena. is_chat chooses the shape. Returns 0 or BASE_EFORMAT,
@@ -66,12 +66,12 @@ int api_request_write(const struct api_request *r, struct base_buf *out) BASE_MU
 /* How this answer was routed: the `waypost` object. Any pointer may be NULL (left out). */
 struct api_route {
     const char *route, *rule, *tier, *policy, *because;
-    uint64_t bytes_out;         /* bytes that left the car */
+    uint64_t bytes_out; /* bytes that left the car */
     int64_t first_token_us, total_us;
 };
 
 struct api_logprob {
-    const char *token;          /* bytes of the piece */
+    const char *token; /* bytes of the piece */
     size_t len;
     float logprob;
     int n_top;
@@ -85,7 +85,7 @@ struct api_logprob {
 /* The head of every response object of one request. */
 struct api_head {
     bool is_chat;
-    const char *id;             /* "chatcmpl-…" */
+    const char *id; /* "chatcmpl-…" */
     const char *model;
     int64_t created_s;
 };
@@ -99,38 +99,39 @@ struct api_usage {
 int api_chunk_write(const struct api_head *h, bool first, const char *text, size_t len,
                     const struct api_logprob *lp, int n_lp, const char *finish_reason,
                     const struct api_route *route, struct base_buf *out) BASE_MUST_CHECK;
-int api_usage_chunk_write(const struct api_head *h, const struct api_usage *u, struct base_buf *out)
-    BASE_MUST_CHECK;
+int api_usage_chunk_write(const struct api_head *h, const struct api_usage *u,
+                          struct base_buf *out) BASE_MUST_CHECK;
 int api_done_write(struct base_buf *out) BASE_MUST_CHECK; /* data: [DONE] */
 
 /* The whole answer when not streaming. */
 int api_response_write(const struct api_head *h, const char *text, size_t len,
                        const struct api_logprob *lp, int n_lp, const char *finish_reason,
-                       const struct api_usage *u, const struct api_route *route, struct base_buf *out)
-    BASE_MUST_CHECK;
+                       const struct api_usage *u, const struct api_route *route,
+                       struct base_buf *out) BASE_MUST_CHECK;
 
 /* {"error":{…}}, with the `waypost` object beside it if route is given; sse = as an SSE event. */
 int api_error_write(const struct api_error *e, const struct api_route *route, bool sse,
                     struct base_buf *out) BASE_MUST_CHECK;
-int api_models_write(const char *const *model, int n, int64_t created_s, struct base_buf *out)
-    BASE_MUST_CHECK;
+int api_models_write(const char *const *model, int n, int64_t created_s,
+                     struct base_buf *out) BASE_MUST_CHECK;
 
 /* The other direction, for the edge's prompt executor: an SSE byte stream from an OpenAI-compatible
  * server -> deltas. Untrusted. */
 struct api_stream;
 struct api_delta {
-    const char *text;           /* [len], valid until the next call; may be empty */
+    const char *text; /* [len], valid until the next call; may be empty */
     size_t len;
-    const char *finish_reason;  /* NULL until the last one */
+    const char *finish_reason; /* NULL until the last one */
     bool has_usage;
     struct api_usage usage;
-    bool done;                  /* [DONE] */
-    bool is_error;              /* an error event; message in error */
+    bool done;     /* [DONE] */
+    bool is_error; /* an error event; message in error */
     char error[256];
 };
 struct api_stream *api_stream_new(size_t max_event_bytes); /* NULL: out of memory */
 void api_stream_free(struct api_stream *s);
-int api_stream_feed(struct api_stream *s, const void *p, size_t n) BASE_MUST_CHECK; /* ELIMIT, ENOMEM */
+int api_stream_feed(struct api_stream *s, const void *p,
+                    size_t n) BASE_MUST_CHECK; /* ELIMIT, ENOMEM */
 /* 1 and *d, 0: more bytes needed, BASE_EFORMAT. */
 int api_stream_next(struct api_stream *s, struct api_delta *d) BASE_MUST_CHECK;
 

@@ -1,4 +1,9 @@
 noinst_LIBRARIES += libwp_api.a
-libwp_api_a_SOURCES = src/api/chat.h
+libwp_api_a_SOURCES = \
+	src/api/chat.h \
+	src/api/json.c src/api/json.h \
+	src/api/request.c \
+	src/api/response.c \
+	src/api/stream.c
 libwp_api_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 API_LIBS = libwp_api.a $(JANSSON_LIBS)

@@ -44,9 +44,8 @@ int base_cli_main(const struct base_cli *c, void *cfg, int argc, char **argv)
                 fprintf(stderr, "%s: %s needs a value\n", c->program, a);
                 return 2;
             }
-            int r = is_config
-                        ? base_opt_load(c->opt, c->n_opt, cfg, v, &err)
-                        : base_opt_parse(c->opt, c->n_opt, cfg, "--set", v, strlen(v), &err);
+            int r = is_config ? base_opt_load(c->opt, c->n_opt, cfg, v, &err)
+                              : base_opt_parse(c->opt, c->n_opt, cfg, "--set", v, strlen(v), &err);
             if (r != 0)
                 return fail(c, &err);
         } else if (strcmp(a, "--check-config") == 0) {

@@ -83,7 +83,8 @@ static int set_value(const struct base_opt *o, void *cfg, const char *value, con
                 return 0;
             }
         }
-        return base_err_set(err, BASE_EINVAL, place, "%s: '%s' is neither yes nor no", o->name, value);
+        return base_err_set(err, BASE_EINVAL, place, "%s: '%s' is neither yes nor no", o->name,
+                            value);
     case BASE_OPT_ENUM: {
         int i = choice_find(o->choices, value, strlen(value));
         if (i < 0)
@@ -214,7 +215,8 @@ static int line_parse(const char *s, size_t len, const char *where, int line_no,
         }
         if (n + 1 >= sizeof out->value || (unsigned char)c < 0x20) {
             snprintf(place, sizeof place, "%s:%d:%zu", where, line_no, i + 1);
-            return base_err_set(err, BASE_EFORMAT, place, "the value is too long or has a control character");
+            return base_err_set(err, BASE_EFORMAT, place,
+                                "the value is too long or has a control character");
         }
         out->value[n++] = c;
     }
@@ -279,7 +281,8 @@ out:
     return rc;
 }
 
-int base_opt_load(const struct base_opt *t, int n, void *cfg, const char *path, struct base_err *err)
+int base_opt_load(const struct base_opt *t, int n, void *cfg, const char *path,
+                  struct base_err *err)
 {
     struct base_buf b;
     base_buf_init(&b, OPT_MAX_FILE_BYTES);
@@ -305,7 +308,8 @@ int base_opt_load(const struct base_opt *t, int n, void *cfg, const char *path, 
 static void put_quoted(FILE *out, const char *s)
 {
     size_t n = strlen(s);
-    bool plain = n == 0 || (s[0] != '"' && s[0] != ' ' && s[n - 1] != ' ' && strchr(s, '#') == NULL);
+    bool plain =
+        n == 0 || (s[0] != '"' && s[0] != ' ' && s[n - 1] != ' ' && strchr(s, '#') == NULL);
     if (plain) {
         fputs(s, out);
         return;

@@ -1,1 +1,5 @@
-# tests of api
+check_PROGRAMS += tests/api/test_api
+TESTS += tests/api/test_api
+tests_api_test_api_SOURCES = tests/api/test_api.c
+tests_api_test_api_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_api_test_api_LDADD = $(API_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

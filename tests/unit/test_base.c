@@ -123,12 +123,18 @@ static void opt_says_where(void **state)
         const char *text, *place;
         int code;
     } bad[] = {
-        {"n = 7\nm = 1\n", "f:2:1", BASE_ENOTFOUND}, {"n = 11", "f:1:5", BASE_EINVAL},
-        {"n = 1x", "f:1:5", BASE_EINVAL},            {"n = 1\nn = 2", "f:2:1", BASE_EFORMAT},
-        {"r = nan", "f:1:5", BASE_EINVAL},           {"b = maybe", "f:1:5", BASE_EINVAL},
-        {"e = three", "f:1:5", BASE_EINVAL},         {"n 7", "f:1:3", BASE_EFORMAT},
-        {"s = \"open", "f:1:10", BASE_EFORMAT},      {"s = \"a\" b", "f:1:9", BASE_EFORMAT},
-        {"l = a=1\nl = a=2\nl = a=3", "f:3:5", BASE_ELIMIT}, {"s = a\001b", "f:1:6", BASE_EFORMAT},
+        {"n = 7\nm = 1\n", "f:2:1", BASE_ENOTFOUND},
+        {"n = 11", "f:1:5", BASE_EINVAL},
+        {"n = 1x", "f:1:5", BASE_EINVAL},
+        {"n = 1\nn = 2", "f:2:1", BASE_EFORMAT},
+        {"r = nan", "f:1:5", BASE_EINVAL},
+        {"b = maybe", "f:1:5", BASE_EINVAL},
+        {"e = three", "f:1:5", BASE_EINVAL},
+        {"n 7", "f:1:3", BASE_EFORMAT},
+        {"s = \"open", "f:1:10", BASE_EFORMAT},
+        {"s = \"a\" b", "f:1:9", BASE_EFORMAT},
+        {"l = a=1\nl = a=2\nl = a=3", "f:3:5", BASE_ELIMIT},
+        {"s = a\001b", "f:1:6", BASE_EFORMAT},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct cfg c;
@@ -181,9 +187,12 @@ static void hashes_are_the_published_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buf_grows_to_its_maximum), cmocka_unit_test(rd_is_sticky),
-        cmocka_unit_test(arena_has_a_limit),        cmocka_unit_test(opt_reads_a_file),
-        cmocka_unit_test(opt_says_where),           cmocka_unit_test(opt_dump_reads_back),
+        cmocka_unit_test(buf_grows_to_its_maximum),
+        cmocka_unit_test(rd_is_sticky),
+        cmocka_unit_test(arena_has_a_limit),
+        cmocka_unit_test(opt_reads_a_file),
+        cmocka_unit_test(opt_says_where),
+        cmocka_unit_test(opt_dump_reads_back),
         cmocka_unit_test(hashes_are_the_published_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,9 +15,11 @@ struct eng_chat_format;
 
 /* By template text (len 0: none in the file) or by forced name ("chatml", "llama3", …; NULL: from
  * the template). Errors: BASE_EUNSUPPORTED with the known names and the config key that forces one
- * (`model.chat_format`). */
+ * (`model.chat_format`). *out holds a copy of the template's default system message: free it with
+ * eng_chat_free. Also BASE_ENOMEM. */
 int eng_chat_find(const struct eng_chat_format **out, const char *tmpl, size_t len,
                   const char *force, struct base_err *err) BASE_MUST_CHECK;
+void eng_chat_free(const struct eng_chat_format *f); /* NULL is fine */
 const char *eng_chat_name(const struct eng_chat_format *f);
 
 /* Encodes the conversation and the opening of the assistant's turn. Users' text never yields special

@@ -4,6 +4,7 @@ libwp_engine_a_SOURCES = \
 	src/engine/chat.h \
 	src/engine/gguf.h \
 	src/engine/model.h \
+	src/engine/pool.c \
 	src/engine/pool.h \
 	src/engine/quant.h \
 	src/engine/sample.h \

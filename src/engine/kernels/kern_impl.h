@@ -1,0 +1,24 @@
+/* What the kernel files share among themselves. */
+#ifndef ENG_KERN_IMPL_H
+#define ENG_KERN_IMPL_H
+
+#include "engine/kernels/kern.h"
+
+enum {
+    KERN_LANES = 32, /* partial sums of every dot product, whatever the vector width */
+    KERN_ROWS = 4,   /* weight rows that matmul unpacks into scratch at a time */
+};
+
+/* n rounded up to whole groups of lanes: the distance of unpacked rows in scratch, in floats. */
+static inline size_t kern_pad(int n)
+{
+    return ((size_t)n + KERN_LANES - 1) / KERN_LANES * KERN_LANES;
+}
+
+/* Each replaces what its instruction set does better in a copy of the next slower table. */
+void kern_generic_init(struct kern_ops *ops);
+void kern_avx2_init(struct kern_ops *ops);
+void kern_avx512_init(struct kern_ops *ops);
+void kern_neon_init(struct kern_ops *ops);
+
+#endif

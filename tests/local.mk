@@ -15,6 +15,7 @@ include tests/kernels/local.mk
 include tests/engine/local.mk
 if !ENGINE_ONLY
 include tests/wire/local.mk
+include tests/ledger/local.mk
 include tests/router/local.mk
 include tests/net/local.mk
 include tests/uplink/local.mk

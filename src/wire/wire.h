@@ -21,6 +21,8 @@ enum {
     WIRE_MAX_LAYER = 512,
     WIRE_MAX_ROWS = 4096,        /* rows in one frame */
     WIRE_MAX_DIM = 16384,
+    /* values in one frame: as f32 they just fit, so no dtype unpacks to more than 8 MiB */
+    WIRE_MAX_VALUES = (WIRE_MAX_FRAME - 4096) / 4,
     WIRE_MAX_TEXT = 512,         /* bytes of any text field */
     WIRE_MAX_TOP = 20,
 };
@@ -116,6 +118,9 @@ struct wire_frame {
         struct wire_status_frame status;
     } u; /* CANCEL: nothing */
 };
+
+/* Rows of d values that one frame may carry; 0 if d is out of range. Send more in several frames. */
+int wire_max_rows(int d);
 
 /* Appends one whole frame to out; compresses where it pays (never across frames). Errors:
  * BASE_EINVAL (a field out of its range), BASE_ELIMIT, BASE_ENOMEM. */

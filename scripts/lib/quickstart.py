@@ -1,0 +1,285 @@
+"""Starts the cloud stub and the edge, sends one request of each kind and shows what happened.
+
+Run by scripts/quickstart; Python's standard library only.
+"""
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import secrets
+import hashlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+API_KEY_BYTES = 24
+
+QUESTION = "What is the capital of Italy, and what is it known for?"
+
+DEMO = [
+    # title, data class (None: no label), cloud on?, prompt
+    ("A cabin command, no label", None, True,
+     "It is cold in here. Please turn on the seat heating."),
+    ("A public question, by prompt", "public.general", True,
+     QUESTION),
+    ("The same by hidden states, tail in the cloud", "public.navigation", True,
+     QUESTION),
+    ("The same by hidden states, tail on the edge", "public.media", True,
+     QUESTION),
+    ("Marked public, but with a phone number in it", "public.general", True,
+     "Call my mother at +49 170 1234567 and tell her that I am late."),
+    ("A public question while the cloud is off", "public.general", False,
+     "What is the capital of France?"),
+]
+
+
+def fail(text):
+    print("quickstart: " + text, file=sys.stderr)
+    sys.exit(1)
+
+
+def free_port(preferred):
+    for port in (preferred, 0):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                print(f"port {preferred} is taken; using another one")
+                continue
+            return s.getsockname()[1]
+    fail("no free port on 127.0.0.1")
+
+
+class Stack:
+    """The two daemons, their configuration and their files."""
+
+    def __init__(self, opt):
+        self.top = pathlib.Path(opt.top)
+        self.model = os.path.abspath(opt.model)
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        self.dir = pathlib.Path(state) / "waypost" / "quickstart"
+        self.dir.mkdir(parents=True, exist_ok=True)
+        os.chmod(self.dir, 0o700)
+        self.policy = pathlib.Path(opt.policy or self.top / "policies" / "demo.yaml").resolve()
+        self.edge_port = free_port(8088)
+        self.stub_port = free_port(8443)
+        self.procs = {}
+        self.key = self.read_key()
+
+    def program(self, name):
+        return str(self.top / "build" / name)
+
+    def read_key(self):
+        path = self.dir / "api-key"
+        if not path.exists():
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+                f.write(secrets.token_urlsafe(API_KEY_BYTES))
+        return path.read_text().strip()
+
+    def write_config(self):
+        certs = self.dir / "certs"
+        if not (certs / "ca.pem").exists():
+            subprocess.run([self.program("waypostctl"), "certs", str(certs)], check=True,
+                           stdout=subprocess.DEVNULL)
+        key_hash = hashlib.sha256(self.key.encode()).hexdigest()
+        (self.dir / "stub.conf").write_text(
+            f"listen.port = {self.stub_port}\n"
+            f"tls.cert = {certs}/server.pem\ntls.key = {certs}/server.key\n"
+            f"tls.client_ca = {certs}/ca.pem\nmodel.path = {self.model}\n")
+        (self.dir / "uplink.conf").write_text(
+            f"target = name=cloud url=https://127.0.0.1:{self.stub_port} ca={certs}/ca.pem"
+            f" cert={certs}/client.pem key={certs}/client.key\n"
+            f"ledger.file = {self.dir}/ledger.jsonl\n")
+        (self.dir / "edge.conf").write_text(
+            f"http.port = {self.edge_port}\nhttp.socket = {self.dir}/edge.sock\n"
+            f"model.path = {self.model}\npolicy.file = {self.policy}\n"
+            f"uplink.program = {self.program('waypost-uplink')}\n"
+            f"uplink.config = {self.dir}/uplink.conf\n"
+            f"decision_log.file = {self.dir}/decisions.jsonl\n"
+            "caller = name=quickstart key_sha256=" + key_hash +
+            " classes=public.general,public.navigation,public.media\n")
+
+    def start(self, name, config):
+        log = open(self.dir / (name + ".log"), "ab")
+        self.procs[name] = subprocess.Popen(
+            [self.program(name), "--config", str(self.dir / config)], stdout=log, stderr=log,
+            stdin=subprocess.DEVNULL)
+
+    def wait(self, name, port, ready):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if self.procs[name].poll() is not None:
+                tail = (self.dir / (name + ".log")).read_text(errors="replace").splitlines()[-5:]
+                fail(f"{name} stopped at once:\n  " + "\n  ".join(tail))
+            try:
+                if ready(port):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        fail(f"{name} is not ready after 60 s; see {self.dir}/{name}.log")
+
+    def start_stub(self):
+        self.start("waypost-cloud-stub", "stub.conf")
+        self.wait("waypost-cloud-stub", self.stub_port, is_listening)
+
+    def start_edge(self):
+        self.start("waypost-edge", "edge.conf")
+        self.wait("waypost-edge", self.edge_port, is_ready)
+
+    def stop(self, name):
+        proc = self.procs.pop(name, None)
+        if proc is None:
+            return
+        proc.terminate()
+        try:
+            proc.wait(10)
+        except subprocess.TimeoutExpired:
+            proc.kill()
+            proc.wait()
+
+    def stop_all(self):
+        for name in list(self.procs):
+            self.stop(name)
+
+
+def is_listening(port):
+    with socket.create_connection(("127.0.0.1", port), 1):
+        return True
+
+
+def is_ready(port):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        c.request("GET", "/readyz")
+        return c.getresponse().status == 200
+    finally:
+        c.close()
+
+
+def ask(stack, data_class, prompt, max_tokens):
+    """Streams one answer to the terminal; returns what was measured."""
+    body = {"model": "waypost", "stream": True, "temperature": 0, "max_tokens": max_tokens,
+            "stream_options": {"include_usage": True},
+            "messages": [{"role": "user", "content": prompt}]}
+    if data_class:
+        body["metadata"] = {"data_class": data_class}
+    c = http.client.HTTPConnection("127.0.0.1", stack.edge_port, timeout=120)
+    start = time.monotonic()
+    c.request("POST", "/v1/chat/completions", json.dumps(body),
+              {"Content-Type": "application/json", "Authorization": "Bearer " + stack.key})
+    r = c.getresponse()
+    out = {"status": r.status, "text": "", "first_token_ms": None, "tokens": 0}
+    for name in ("route", "rule", "tier", "policy"):
+        out[name] = r.getheader("x-waypost-" + name)
+    if r.status != 200:
+        out["error"] = json.loads(r.read().decode() or "{}")
+        return out
+    for raw in r:
+        line = raw.decode().strip()
+        if not line.startswith("data: ") or line == "data: [DONE]":
+            continue
+        event = json.loads(line[6:])
+        if "error" in event:
+            out["error"] = event["error"]
+        out.update({k: v for k, v in event.get("waypost", {}).items()
+                    if k in ("route", "rule", "tier", "because", "bytes_out")})
+        out["tokens"] = (event.get("usage") or {}).get("completion_tokens", out["tokens"])
+        for choice in event.get("choices", []):
+            text = choice.get("delta", {}).get("content") or ""
+            if text and out["first_token_ms"] is None:
+                out["first_token_ms"] = (time.monotonic() - start) * 1000
+            out["text"] += text
+            sys.stdout.write(text.replace("\n", "\n  "))
+            sys.stdout.flush()
+    total = time.monotonic() - start
+    first = (out["first_token_ms"] or 0) / 1000
+    out["total_ms"] = total * 1000
+    out["tokens_per_s"] = (out["tokens"] - 1) / (total - first) if out["tokens"] > 1 else 0
+    c.close()
+    return out
+
+
+def show(r):
+    if "error" in r:
+        print("  error:", json.dumps(r["error"]))
+    first = "-" if r["first_token_ms"] is None else f"{r['first_token_ms']:.0f} ms"
+    print(f"\n  route {r['route']}   rule {r['rule']}   tier {r['tier']}"
+          f"\n  first token {first}   {r.get('tokens_per_s', 0):.1f} tokens/s"
+          f"   bytes that left the car: {r.get('bytes_out', 0)}")
+    if r.get("because"):
+        print(f"  because: {r['because']}")
+
+
+def how_to_talk(stack):
+    print(f"""
+The daemons are running. Talk to them:
+
+  curl -N http://127.0.0.1:{stack.edge_port}/v1/chat/completions \\
+    -H 'Content-Type: application/json' -H "Authorization: Bearer $(cat {stack.dir}/api-key)" \\
+    -d '{{"model":"waypost","stream":true,"metadata":{{"data_class":"public.general"}},
+         "messages":[{{"role":"user","content":"What is the capital of Italy?"}}]}}'
+
+  from openai import OpenAI            # pip install openai
+  client = OpenAI(base_url="http://127.0.0.1:{stack.edge_port}/v1", api_key=open("{stack.dir}/api-key").read())
+  print(client.chat.completions.create(model="waypost",
+        messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)
+
+What left the car:  build/waypostctl ledger show {stack.dir}/ledger.jsonl
+Why a rule matched: build/waypostctl policy explain {stack.policy} --help
+Logs and configuration: {stack.dir}
+
+Press Ctrl-C to stop.""")
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--top", required=True)
+    p.add_argument("--model", required=True)
+    p.add_argument("--policy")
+    p.add_argument("--once", action="store_true")
+    p.add_argument("--json")
+    p.add_argument("--max-tokens", type=int, default=48)
+    opt = p.parse_args()
+    stack = Stack(opt)
+    signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
+    shown = []
+    try:
+        stack.write_config()
+        stack.start_stub()
+        stack.start_edge()
+        print(f"stub on 127.0.0.1:{stack.stub_port}, edge on 127.0.0.1:{stack.edge_port}"
+              f" and {stack.dir}/edge.sock, policy {stack.policy.name}")
+        for title, data_class, cloud_on, prompt in DEMO:
+            if not cloud_on:
+                stack.stop("waypost-cloud-stub")
+            print(f"\n-- {title}\n  > {prompt}\n  ", end="")
+            r = ask(stack, data_class, prompt, opt.max_tokens)
+            show(r)
+            shown.append(dict(r, title=title, data_class=data_class, cloud=cloud_on, prompt=prompt))
+        print("\n-- The ledger of what left the car")
+        ledger = str(stack.dir / "ledger.jsonl")
+        subprocess.run([stack.program("waypostctl"), "ledger", "verify", ledger], check=True)
+        if opt.json:
+            pathlib.Path(opt.json).write_text(
+                json.dumps({"model": stack.model, "policy": str(stack.policy), "requests": shown},
+                           indent=2, ensure_ascii=False) + "\n")
+        if not opt.once:
+            stack.start_stub()
+            how_to_talk(stack)
+            signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        stack.stop_all()
+    bad = [r["title"] for r in shown if r["status"] != 200 or "error" in r or not r["text"]]
+    if bad:
+        fail("no answer to: " + "; ".join(bad))
+
+
+if __name__ == "__main__":
+    main()

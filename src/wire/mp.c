@@ -206,7 +206,8 @@ int mp_get_text(const msgpack_object *v, char *out, size_t size, struct base_err
                             size - 1);
     if (!text_ok(v->via.str.ptr, len))
         return base_err_set(err, BASE_EFORMAT, NULL, "text with control characters");
-    memcpy(out, v->via.str.ptr, len);
+    if (len > 0) /* msgpack-c's pointer to no bytes is NULL */
+        memcpy(out, v->via.str.ptr, len);
     out[len] = '\0';
     return 0;
 }

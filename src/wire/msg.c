@@ -250,7 +250,7 @@ static const struct mp_field token_fields[] = {
 /* ---- STATUS ---- */
 
 static const struct mp_field status_fields[] = {
-    INT(wire_status_frame, status, WIRE_ST_OK, WIRE_ST_UNSUPPORTED),
+    INT(wire_status_frame, status, WIRE_ST_OK, WIRE_ST_REPEATED),
     U32(wire_status_frame, retry_after_ms),
     U32(wire_status_frame, n_tok_in),
     U32(wire_status_frame, n_tok_out),

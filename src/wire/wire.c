@@ -23,6 +23,7 @@ const char *wire_status_str(enum wire_status s)
         [WIRE_ST_TIMEOUT] = "deadline passed",
         [WIRE_ST_INTERNAL] = "internal error",
         [WIRE_ST_UNSUPPORTED] = "not offered",
+        [WIRE_ST_REPEATED] = "repeated idempotency key",
     };
     return (unsigned)s < sizeof text / sizeof text[0] ? text[s] : "unknown status";
 }

@@ -51,6 +51,7 @@ enum wire_status {
     WIRE_ST_TIMEOUT = 7,
     WIRE_ST_INTERNAL = 8,
     WIRE_ST_UNSUPPORTED = 9,/* layer, dtype or tail not offered */
+    WIRE_ST_REPEATED = 10,  /* the idempotency key was seen before: nothing was run again */
 };
 const char *wire_status_str(enum wire_status s);
 

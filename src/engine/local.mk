@@ -2,6 +2,19 @@ include src/engine/kernels/local.mk
 noinst_LIBRARIES += libwp_engine.a
 libwp_engine_a_SOURCES = \
 	src/engine/chat.h \
+	src/engine/config.c \
+	src/engine/exec.h \
+	src/engine/forward.c \
+	src/engine/identity.c \
+	src/engine/inner.h \
+	src/engine/model.c \
+	src/engine/sample.c \
+	src/engine/sched.c \
+	src/engine/sched_inner.h \
+	src/engine/sched_run.c \
+	src/engine/session.c \
+	src/engine/step.c \
+	src/engine/weights.c \
 	src/engine/gguf.h \
 	src/engine/model.h \
 	src/engine/pool.c \

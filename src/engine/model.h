@@ -41,6 +41,8 @@ const struct eng_config *eng_model_config(const struct eng_model *m);
 const struct eng_tok *eng_model_tok(const struct eng_model *m);
 const struct gguf_file *eng_model_file(const struct eng_model *m);
 const struct kern_ops *eng_model_kern(const struct eng_model *m);
+/* True if layers [a, b) are held (an empty range always is), and the embedding and head if asked. */
+bool eng_model_holds(const struct eng_model *m, int a, int b, bool embed, bool head);
 /* The chat format, or the error that eng_chat_find gave. */
 int eng_model_chat(const struct eng_model *m, const struct eng_chat_format **out,
                    struct base_err *err) BASE_MUST_CHECK;
@@ -49,11 +51,12 @@ int eng_model_chat(const struct eng_model *m, const struct eng_chat_format **out
 struct eng_identity {
     uint8_t config[16];        /* architecture, numbers, RoPE, types of all tensors */
     uint8_t tok[16];
-    uint8_t head[16];          /* final norm, head, embedding; zero if not held */
+    uint8_t head[16];          /* final norm, head, embedding; zero unless all are held */
     int n_layer;
     uint8_t (*layer)[16];      /* [n_layer]; all zero for a layer that is not held. Owned by model */
 };
-/* Computed on first use (reads all held weights once); cached. Not thread-safe the first time. */
+/* Computed on first use (reads all held weights once); cached. Not thread-safe the first time.
+ * NULL: out of memory. */
 const struct eng_identity *eng_model_identity(struct eng_model *m);
 
 /* K/V of one conversation for the model's layers. Each layer counts its own positions, so that

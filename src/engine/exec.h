@@ -1,0 +1,49 @@
+/* A step in the making: scratch, rows and threads. What step.c (which rows, in and out) and
+ * forward.c (the arithmetic) share; nobody else includes it. */
+#ifndef ENG_EXEC_H
+#define ENG_EXEC_H
+
+#include "engine/inner.h"
+
+enum { ENG_SLICE_HEAD = 64 }; /* head outputs a slice: the tile [rows][64] stays in cache */
+
+struct eng_row {
+    const struct eng_seg *seg;
+    int pos;       /* in its session */
+    float *logits; /* [n_vocab], the caller's; NULL: not wanted */
+};
+
+struct eng_exec {
+    const struct eng_model *m;
+    struct eng_pool *pool;
+    int n_thread, max_row;
+
+    int n_row, n_act, n_want;
+    struct eng_row *row; /* [max_row] */
+    int *act;            /* [max_row] rows that run the present layer */
+    int *want;           /* [max_row] rows that want logits */
+
+    float *x;       /* [max_row][d_model] residual stream, by row */
+    float *cos_sin; /* [max_row][rot_dim], by row */
+    /* By place in act: */
+    float *h;         /* [max_row][d_model] normed input of a block's half, then its output */
+    float *q, *att;   /* [max_row][n_head * head_dim] */
+    float *k, *v;     /* [max_row][n_kv_head * head_dim] */
+    float *gate, *up; /* [max_row][d_ff] */
+
+    uint8_t *scratch; /* [n_thread][scratch_bytes] for kernels */
+    size_t scratch_bytes;
+    float *tile; /* [n_thread][max_row][ENG_SLICE_HEAD] of logits */
+};
+
+static inline float *eng_exec_x(const struct eng_exec *e, int row)
+{
+    return e->x + (size_t)row * (size_t)e->m->c.d_model;
+}
+
+/* Runs layer l over e->act: appends to K/V, changes x. */
+void eng_forward_layer(struct eng_exec *e, int l);
+/* Final norm and head over e->want, into the rows' own buffers. */
+void eng_forward_head(struct eng_exec *e);
+
+#endif

@@ -1,0 +1,88 @@
+/* The inside of a model, a session: what config.c, weights.c, model.c, session.c, identity.c and
+ * forward.c share. Nobody else includes it. */
+#ifndef ENG_INNER_H
+#define ENG_INNER_H
+
+#include "engine/model.h"
+
+/* Limits on what a file may claim; far above any real model, low enough that no product of two of
+ * them overflows a size. */
+enum {
+    ENG_MAX_LAYER = 1024,
+    ENG_MAX_WIDTH = 1 << 17, /* d_model, d_ff, n_head * head_dim */
+    ENG_MAX_HEAD_DIM = 512,
+    ENG_MAX_VOCAB = 1 << 21,
+    ENG_MAX_CTX = 1 << 22,
+};
+
+/* One block's weights. Matrices are borrowed from the map, [n_out][n_in] in the file's own type;
+ * norms are owned f32 copies. All NULL for a layer that is not held. */
+struct eng_layer {
+    float *attn_norm;                    /* [d_model] */
+    const struct gguf_tensor *q;         /* [n_head * head_dim][d_model] */
+    const struct gguf_tensor *k;         /* [n_kv_head * head_dim][d_model] */
+    const struct gguf_tensor *v;         /* [n_kv_head * head_dim][d_model] */
+    const struct gguf_tensor *o;         /* [d_model][n_head * head_dim] */
+    float *ffn_norm;                     /* [d_model] */
+    const struct gguf_tensor *gate, *up; /* [d_ff][d_model] */
+    const struct gguf_tensor *down;      /* [d_model][d_ff] */
+};
+
+struct eng_weights {
+    const struct gguf_tensor *embed; /* [n_vocab][d_model]; NULL: not held */
+    float *out_norm;                 /* [d_model]; NULL: head not held */
+    const struct gguf_tensor *head;  /* [n_vocab][d_model]; the embedding if tied */
+    struct eng_layer *layer;         /* [n_layer] */
+    double *rope_freq;               /* [rot_dim / 2] radians a position, scaling included */
+};
+
+struct eng_model {
+    struct eng_config c;
+    double rope_scale; /* linear scaling: positions are multiplied by it */
+    struct eng_weights w;
+    struct gguf_file *file;
+    struct eng_tok *tok;
+    const struct kern_ops *kern;
+    const struct eng_chat_format *chat; /* NULL: chat_err says why */
+    struct base_err chat_err;
+    int layer_begin, layer_end; /* held */
+    bool no_embed, no_head;
+    struct eng_identity id;
+    bool id_known;
+};
+
+/* Metadata -> c, rope_scale. m->file and m->tok are open. Errors: BASE_EFORMAT, BASE_EUNSUPPORTED.
+ */
+int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
+
+/* Tensors -> w, after eng_config_read. Touches the data of norms and RoPE factors only and advises
+ * the kernel about the rest of the held ones. Errors: gguf_tensor_get's, BASE_EUNSUPPORTED for a
+ * tensor that has no place in the graph, BASE_ENOMEM. */
+int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
+void eng_weights_fini(struct eng_model *m);
+
+/* The tensors of a block in graph order, with their shapes. */
+struct eng_tensor_spec {
+    const char *name;    /* "attn_q.weight" */
+    int64_t n_in, n_out; /* n_out = 0: a vector */
+    size_t offset;       /* of the pointer in struct eng_layer */
+};
+enum { ENG_LAYER_TENSORS = 9 };
+void eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_LAYER_TENSORS]);
+/* "blk.7.attn_q.weight" into buf. */
+const char *eng_layer_name(char buf[64], int layer, const char *name);
+
+/* K and V rows of the held layers, in one lazily filled map that stays out of core dumps. */
+struct eng_session {
+    const struct eng_model *m;
+    int n_ctx;
+    enum kern_kv_type kv;
+    size_t row_bytes; /* one position of K (or V) in one layer: [n_kv_head][head_dim] */
+    int *n_pos;       /* [n_layer]; 0 for layers that are not held */
+    uint8_t *map;     /* [held layers][K, V][n_ctx][row_bytes] */
+    size_t map_bytes;
+};
+/* The first row of K (which = 0) or V (1) of a held layer. */
+uint8_t *eng_session_kv(const struct eng_session *s, int layer, int which);
+
+#endif

@@ -1,0 +1,341 @@
+#include "engine/sample.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LAST_N_MAX = 1 << 16 };
+
+struct cand {
+    float logit;
+    int32_t id;
+};
+
+struct eng_sampler {
+    struct eng_sample_params p;
+    int n_vocab;
+    uint64_t rng;
+    int32_t *recent; /* [repeat_last_n] ring of accepted tokens */
+    int n_recent, at_recent;
+    float *before;     /* [repeat_last_n] logits of recent, before the penalty */
+    uint8_t *mark;     /* [n_vocab] penalised already */
+    struct cand *cand; /* [n_vocab]; NULL if greedy */
+};
+
+/* SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
+ * constants from there (the variant of Vigna's public-domain splitmix64.c). */
+static uint64_t rng_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* Uniform in [0, 1): the top 53 bits, a double's precision. */
+static double rng_unit(uint64_t *state)
+{
+    return (double)(rng_next(state) >> 11) * 0x1p-53;
+}
+
+static int check(const struct eng_sample_params *p, struct base_err *err)
+{
+    const struct {
+        const char *name;
+        double v, min, max;
+    } range[] = {
+        {"temperature", (double)p->temperature, 0, 100},
+        {"top_k", p->top_k, 0, 1 << 24},
+        {"top_p", (double)p->top_p, 0, 1},
+        {"min_p", (double)p->min_p, 0, 1},
+        {"repeat_penalty", (double)p->repeat_penalty, 0.01, 100},
+        {"repeat_last_n", p->repeat_last_n, 0, LAST_N_MAX},
+        {"n_top", p->n_top, 0, ENG_TOP_MAX},
+    };
+    for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
+        if (!(range[i].v >= range[i].min && range[i].v <= range[i].max)) /* also NaN */
+            return base_err_set(err, BASE_EINVAL, range[i].name, "%g is not in %g..%g", range[i].v,
+                                range[i].min, range[i].max);
+    }
+    return 0;
+}
+
+int eng_sampler_new(struct eng_sampler **out, const struct eng_sample_params *p, int n_vocab,
+                    struct base_err *err)
+{
+    int rc = check(p, err);
+    if (rc != 0)
+        return rc;
+    if (n_vocab < 1)
+        return base_err_set(err, BASE_EINVAL, "sampler", "a vocabulary of %d", n_vocab);
+    struct eng_sampler *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        goto nomem;
+    s->p = *p;
+    s->n_vocab = n_vocab;
+    s->rng = p->seed;
+    s->recent = calloc((size_t)p->repeat_last_n + 1, sizeof *s->recent);
+    s->before = calloc((size_t)p->repeat_last_n + 1, sizeof *s->before);
+    s->mark = calloc((size_t)n_vocab, 1);
+    if (s->recent == NULL || s->before == NULL || s->mark == NULL)
+        goto nomem;
+    if (p->temperature > 0.0f) {
+        s->cand = calloc((size_t)n_vocab, sizeof *s->cand);
+        if (s->cand == NULL)
+            goto nomem;
+    }
+    *out = s;
+    return 0;
+nomem:
+    eng_sampler_free(s);
+    return base_err_set(err, BASE_ENOMEM, "sampler", "no memory for %d tokens", n_vocab);
+}
+
+void eng_sampler_free(struct eng_sampler *s)
+{
+    if (s == NULL)
+        return;
+    free(s->recent);
+    free(s->before);
+    free(s->mark);
+    free(s->cand);
+    free(s);
+}
+
+void eng_sampler_accept(struct eng_sampler *s, int32_t token)
+{
+    if (s->p.repeat_last_n == 0 || token < 0 || token >= s->n_vocab)
+        return;
+    s->recent[s->at_recent] = token;
+    s->at_recent = (s->at_recent + 1) % s->p.repeat_last_n;
+    if (s->n_recent < s->p.repeat_last_n)
+        s->n_recent++;
+}
+
+/* The highest logit, or NAN if any is NaN or none is finite. */
+static float highest(const float *logits, int n)
+{
+    float max = -INFINITY;
+    bool ok = true;
+    for (int i = 0; i < n; i++) {
+        ok = ok && !isnan(logits[i]);
+        max = logits[i] > max ? logits[i] : max;
+    }
+    return ok && isfinite(max) ? max : NAN;
+}
+
+/* log(sum(exp(logits))), and the distribution's entropy. */
+static double log_sum_exp(const float *logits, int n, float max, float *entropy)
+{
+    double sum = 0.0, weighted = 0.0;
+    for (int i = 0; i < n; i++) {
+        const double e = (double)expf(logits[i] - max);
+        sum += e;
+        weighted += e > 0.0 ? e * (double)(logits[i] - max) : 0.0;
+    }
+    const double h = log(sum) - weighted / sum;
+    *entropy = h > 0.0 ? (float)h : 0.0f;
+    return (double)max + log(sum);
+}
+
+static bool before(float a_logit, int32_t a_id, float b_logit, int32_t b_id)
+{
+    return a_logit > b_logit || (a_logit == b_logit && a_id < b_id);
+}
+
+static void fill_top(const struct eng_sampler *s, const float *logits, double lse,
+                     struct eng_pick *out)
+{
+    const int want = s->p.n_top < s->n_vocab ? s->p.n_top : s->n_vocab;
+    int n = 0;
+    for (int id = 0; want > 0 && id < s->n_vocab; id++) {
+        if (n == want && !(logits[id] > out->top[n - 1].logprob))
+            continue;
+        int at = n < want ? n++ : n - 1;
+        for (; at > 0 && logits[id] > out->top[at - 1].logprob; at--)
+            out->top[at] = out->top[at - 1];
+        out->top[at].token = id;
+        out->top[at].logprob = logits[id];
+    }
+    out->n_top = n;
+    for (int i = 0; i < n; i++)
+        out->top[i].logprob = (float)((double)out->top[i].logprob - lse);
+}
+
+/* Keskar et al., CTRL, 2019, section 4.1; each token once, however often it stood there. */
+static void penalise(struct eng_sampler *s, float *logits)
+{
+    for (int i = 0; i < s->n_recent; i++) {
+        const int32_t id = s->recent[i];
+        s->before[i] = logits[id];
+        if (s->mark[id])
+            continue;
+        s->mark[id] = 1;
+        logits[id] = logits[id] > 0.0f ? logits[id] / s->p.repeat_penalty
+                                       : logits[id] * s->p.repeat_penalty;
+    }
+    for (int i = 0; i < s->n_recent; i++)
+        s->mark[s->recent[i]] = 0;
+}
+
+/* What logits[id] was before penalise: the first entry of a token saw it untouched. */
+static float logit_before(const struct eng_sampler *s, const float *logits, int32_t id)
+{
+    for (int i = 0; i < s->n_recent; i++) {
+        if (s->recent[i] == id)
+            return s->before[i];
+    }
+    return logits[id];
+}
+
+static int32_t argmax(const float *logits, int n)
+{
+    int32_t best = 0;
+    for (int i = 1; i < n; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
+}
+
+static int cand_cmp(const void *a, const void *b)
+{
+    const struct cand *x = a, *y = b;
+    return before(x->logit, x->id, y->logit, y->id) ? -1 : 1;
+}
+
+/* Restores the heap (root: the worst kept) below `at`. */
+static void sift(struct cand *heap, int n, int at)
+{
+    for (;;) {
+        int worst = at;
+        for (int child = 2 * at + 1; child <= 2 * at + 2 && child < n; child++) {
+            if (before(heap[worst].logit, heap[worst].id, heap[child].logit, heap[child].id))
+                worst = child;
+        }
+        if (worst == at)
+            return;
+        const struct cand t = heap[at];
+        heap[at] = heap[worst];
+        heap[worst] = t;
+        at = worst;
+    }
+}
+
+/* Moves the k best of c[n] to c[0..k), in no order. */
+static void keep_best(struct cand *c, int n, int k)
+{
+    for (int i = k / 2 - 1; i >= 0; i--)
+        sift(c, k, i);
+    for (int i = k; i < n; i++) {
+        if (before(c[i].logit, c[i].id, c[0].logit, c[0].id)) {
+            c[0] = c[i];
+            sift(c, k, 0);
+        }
+    }
+}
+
+/* A token's share of the tempered distribution, before normalisation: the likeliest has 1. */
+static double weight(const struct eng_sampler *s, float logit, float max)
+{
+    return (double)expf((logit - max) / s->p.temperature);
+}
+
+/* All tokens with weight of at least `least` -> cand; their number. */
+static int collect(struct eng_sampler *s, const float *logits, float max, double least)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_vocab; i++) {
+        if (least <= 0.0 || weight(s, logits[i], max) >= least)
+            s->cand[n++] = (struct cand){logits[i], i};
+    }
+    return n;
+}
+
+/* The best top_k, best first. */
+static int cut_top_k(struct eng_sampler *s, const float *logits, float max)
+{
+    const int n = collect(s, logits, max, 0.0);
+    keep_best(s->cand, n, s->p.top_k);
+    qsort(s->cand, (size_t)s->p.top_k, sizeof *s->cand, cand_cmp);
+    return s->p.top_k;
+}
+
+/* The tokens that the nucleus can hold, best first. Those that weigh less than (1 - top_p) / n_vocab
+ * of the sum weigh less than 1 - top_p together, so it does without them; they need no sorting. The
+ * 0.99 covers rounding. */
+static int cut_unlikely(struct eng_sampler *s, const float *logits, float max)
+{
+    double sum = 0.0;
+    for (int i = 0; i < s->n_vocab; i++)
+        sum += weight(s, logits[i], max);
+    const double least = (1.0 - (double)s->p.top_p) / s->n_vocab * sum * 0.99;
+    const int n = collect(s, logits, max, least);
+    qsort(s->cand, (size_t)n, sizeof *s->cand, cand_cmp);
+    return n;
+}
+
+/* The smallest head of cand[n] (best first) with a share of top_p (Holtzman et al., 2019). sum: of
+ * all that top_p speaks of. */
+static int cut_top_p(const struct eng_sampler *s, int n, float max, double sum)
+{
+    double mass = 0.0;
+    int kept = 0;
+    while (kept < n && (kept == 0 || mass < (double)s->p.top_p * sum))
+        mass += weight(s, s->cand[kept++].logit, max);
+    return kept;
+}
+
+/* Temperature, then top-k, then top-p of what is left, then min-p; then one draw. */
+static int32_t draw(struct eng_sampler *s, const float *logits)
+{
+    const struct eng_sample_params *p = &s->p;
+    const float max = highest(logits, s->n_vocab);
+    const bool top_k = p->top_k > 0 && p->top_k < s->n_vocab, top_p = p->top_p < 1.0f;
+    int n;
+    if (top_k)
+        n = cut_top_k(s, logits, max);
+    else if (top_p)
+        n = cut_unlikely(s, logits, max);
+    else
+        n = collect(s, logits, max, 0.0);
+    if (top_p) {
+        double sum = 0.0;
+        for (int i = 0; i < n; i++)
+            sum += weight(s, s->cand[i].logit, max);
+        n = cut_top_p(s, n, max, sum);
+    }
+    double total = 0.0;
+    for (int i = 0; i < n; i++) {
+        const double w = weight(s, s->cand[i].logit, max);
+        total += w >= (double)p->min_p ? w : 0.0;
+    }
+    double u = rng_unit(&s->rng) * total;
+    int32_t pick = -1;
+    for (int i = 0; i < n && u >= 0.0; i++) {
+        const double w = weight(s, s->cand[i].logit, max);
+        if (w > 0.0 && w >= (double)p->min_p) {
+            pick = s->cand[i].id;
+            u -= w;
+        }
+    }
+    return pick;
+}
+
+int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
+{
+    memset(out, 0, sizeof *out);
+    const float max = highest(logits, s->n_vocab);
+    if (isnan(max))
+        return BASE_EINTERNAL;
+    double lse = 0.0;
+    if (s->p.logprobs) {
+        lse = log_sum_exp(logits, s->n_vocab, max, &out->entropy);
+        fill_top(s, logits, lse, out);
+    }
+    penalise(s, logits);
+    out->token =
+        s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+    if (s->p.logprobs)
+        out->logprob = (float)((double)logit_before(s, logits, out->token) - lse);
+    eng_sampler_accept(s, out->token);
+    return out->token >= 0 ? 0 : BASE_EINTERNAL;
+}

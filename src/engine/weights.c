@@ -1,0 +1,170 @@
+#include "engine/inner.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_LAYER_TENSORS])
+{
+    const int64_t d = c->d_model, ff = c->d_ff;
+    const int64_t qd = (int64_t)c->n_head * c->head_dim, kvd = (int64_t)c->n_kv_head * c->head_dim;
+    const struct eng_tensor_spec all[ENG_LAYER_TENSORS] = {
+        {"attn_norm.weight", d, 0, offsetof(struct eng_layer, attn_norm)},
+        {"attn_q.weight", d, qd, offsetof(struct eng_layer, q)},
+        {"attn_k.weight", d, kvd, offsetof(struct eng_layer, k)},
+        {"attn_v.weight", d, kvd, offsetof(struct eng_layer, v)},
+        {"attn_output.weight", qd, d, offsetof(struct eng_layer, o)},
+        {"ffn_norm.weight", d, 0, offsetof(struct eng_layer, ffn_norm)},
+        {"ffn_gate.weight", d, ff, offsetof(struct eng_layer, gate)},
+        {"ffn_up.weight", d, ff, offsetof(struct eng_layer, up)},
+        {"ffn_down.weight", ff, d, offsetof(struct eng_layer, down)},
+    };
+    memcpy(spec, all, sizeof all);
+}
+
+const char *eng_layer_name(char buf[64], int layer, const char *name)
+{
+    snprintf(buf, 64, "blk.%d.%s", layer, name);
+    return buf;
+}
+
+/* A matrix by contract; its pages will be wanted. */
+static int get_matrix(const struct eng_model *m, const char *name, int64_t n_in, int64_t n_out,
+                      const struct gguf_tensor **out, struct base_err *err)
+{
+    int rc = gguf_tensor_get(m->file, name, n_in, n_out, out, err);
+    if (rc == 0)
+        gguf_advise(m->file, (*out)->data, (*out)->n_bytes, true);
+    return rc;
+}
+
+/* A vector by contract, as an owned f32 copy: whatever its type and alignment in the file. */
+static int get_vector(const struct eng_model *m, const char *name, int64_t n, float **out,
+                      struct base_err *err)
+{
+    const struct gguf_tensor *t = NULL;
+    int rc = gguf_tensor_get(m->file, name, n, 0, &t, err);
+    if (rc != 0)
+        return rc;
+    *out = malloc((size_t)n * sizeof **out);
+    if (*out == NULL)
+        return base_err_set(err, BASE_ENOMEM, name, "no memory for %lld numbers", (long long)n);
+    m->kern->dequant_row(t->type, t->data, *out, n);
+    return 0;
+}
+
+static int read_layer(struct eng_model *m, int l, struct base_err *err)
+{
+    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
+    eng_layer_spec(&m->c, spec);
+    int rc = 0;
+    for (int i = 0; i < ENG_LAYER_TENSORS && rc == 0; i++) {
+        char name[64];
+        eng_layer_name(name, l, spec[i].name);
+        void *slot = (char *)&m->w.layer[l] + spec[i].offset;
+        rc = spec[i].n_out == 0 ? get_vector(m, name, spec[i].n_in, slot, err)
+                                : get_matrix(m, name, spec[i].n_in, spec[i].n_out, slot, err);
+    }
+    return rc;
+}
+
+/* freq[i] = theta^(-2i / rot_dim), slowed by the linear scale and, if the file has them, divided by
+ * Llama 3's per-frequency factors. In double: a position may be 10^6, a float angle would be off.
+ */
+static int read_rope(struct eng_model *m, struct base_err *err)
+{
+    const int n = m->c.rot_dim / 2;
+    m->w.rope_freq = calloc((size_t)n, sizeof *m->w.rope_freq);
+    if (m->w.rope_freq == NULL)
+        return base_err_set(err, BASE_ENOMEM, "RoPE", "no memory for %d numbers", n);
+    float *factor = NULL;
+    if (gguf_tensor_find(m->file, "rope_freqs.weight") != NULL) {
+        int rc = get_vector(m, "rope_freqs.weight", n, &factor, err);
+        if (rc != 0)
+            return rc;
+    }
+    int rc = 0;
+    for (int i = 0; i < n && rc == 0; i++) {
+        double f = factor != NULL ? (double)factor[i] : 1.0;
+        if (!(f > 0.0 && f < 1e9))
+            rc = base_err_set(err, BASE_EFORMAT, "rope_freqs.weight", "factor %d is %g", i, f);
+        else
+            m->w.rope_freq[i] =
+                pow((double)m->c.rope_theta, -2.0 * i / m->c.rot_dim) * m->rope_scale / f;
+    }
+    free(factor);
+    return rc;
+}
+
+static bool has_place(const struct eng_model *m, const struct gguf_tensor *t)
+{
+    static const char *const top[] = {"token_embd.weight", "output_norm.weight", "output.weight",
+                                      "rope_freqs.weight"};
+    for (size_t i = 0; i < sizeof top / sizeof top[0]; i++) {
+        if (strcmp(t->name, top[i]) == 0)
+            return true;
+    }
+    int l = -1, at = 0;
+    if (sscanf(t->name, "blk.%d.%n", &l, &at) != 1 || at == 0 || l < 0 || l >= m->c.n_layer)
+        return false;
+    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
+    eng_layer_spec(&m->c, spec);
+    for (int i = 0; i < ENG_LAYER_TENSORS; i++) {
+        if (strcmp(t->name + at, spec[i].name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A tensor that the graph would not use (a bias, an expert, an adapter) means that the file is for
+ * another graph: running it would give quietly wrong answers. */
+static int refuse_strangers(const struct eng_model *m, struct base_err *err)
+{
+    for (int i = 0; i < gguf_n_tensor(m->file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(m->file, i);
+        if (!has_place(m, t))
+            return base_err_set(err, BASE_EUNSUPPORTED, t->name,
+                                "this tensor has no place in the llama graph of %d layers",
+                                m->c.n_layer);
+    }
+    return 0;
+}
+
+int eng_weights_read(struct eng_model *m, struct base_err *err)
+{
+    const struct eng_config *c = &m->c;
+    struct eng_weights *w = &m->w;
+    m->c.tied_head = gguf_tensor_find(m->file, "output.weight") == NULL;
+    int rc = refuse_strangers(m, err);
+    if (rc != 0)
+        return rc;
+    w->layer = calloc((size_t)c->n_layer, sizeof *w->layer);
+    if (w->layer == NULL)
+        return base_err_set(err, BASE_ENOMEM, "weights", "no memory for %d layers", c->n_layer);
+    if ((rc = read_rope(m, err)) != 0)
+        return rc;
+    if (!m->no_embed &&
+        (rc = get_matrix(m, "token_embd.weight", c->d_model, c->n_vocab, &w->embed, err)) != 0)
+        return rc;
+    if (!m->no_head) {
+        const char *head = c->tied_head ? "token_embd.weight" : "output.weight";
+        if ((rc = get_vector(m, "output_norm.weight", c->d_model, &w->out_norm, err)) != 0 ||
+            (rc = get_matrix(m, head, c->d_model, c->n_vocab, &w->head, err)) != 0)
+            return rc;
+    }
+    for (int l = m->layer_begin; l < m->layer_end && rc == 0; l++)
+        rc = read_layer(m, l, err);
+    return rc;
+}
+
+void eng_weights_fini(struct eng_model *m)
+{
+    for (int l = 0; m->w.layer != NULL && l < m->c.n_layer; l++) {
+        free(m->w.layer[l].attn_norm);
+        free(m->w.layer[l].ffn_norm);
+    }
+    free(m->w.layer);
+    free(m->w.out_norm);
+    free(m->w.rope_freq);
+}

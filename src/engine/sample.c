@@ -171,8 +171,8 @@ static void penalise(struct eng_sampler *s, float *logits)
         if (s->mark[id])
             continue;
         s->mark[id] = 1;
-        logits[id] = logits[id] > 0.0f ? logits[id] / s->p.repeat_penalty
-                                       : logits[id] * s->p.repeat_penalty;
+        logits[id] =
+            logits[id] > 0.0f ? logits[id] / s->p.repeat_penalty : logits[id] * s->p.repeat_penalty;
     }
     for (int i = 0; i < s->n_recent; i++)
         s->mark[s->recent[i]] = 0;
@@ -259,9 +259,9 @@ static int cut_top_k(struct eng_sampler *s, const float *logits, float max)
     return s->p.top_k;
 }
 
-/* The tokens that the nucleus can hold, best first. Those that weigh less than (1 - top_p) / n_vocab
- * of the sum weigh less than 1 - top_p together, so it does without them; they need no sorting. The
- * 0.99 covers rounding. */
+/* The tokens that the nucleus can hold, best first. Those that weigh less than (1 - top_p) /
+ * n_vocab of the sum weigh less than 1 - top_p together, so it does without them; they need no
+ * sorting. The 0.99 covers rounding. */
 static int cut_unlikely(struct eng_sampler *s, const float *logits, float max)
 {
     double sum = 0.0;
@@ -332,8 +332,7 @@ int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
         fill_top(s, logits, lse, out);
     }
     penalise(s, logits);
-    out->token =
-        s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+    out->token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
     if (s->p.logprobs)
         out->logprob = (float)((double)logit_before(s, logits, out->token) - lse);
     eng_sampler_accept(s, out->token);

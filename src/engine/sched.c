@@ -246,8 +246,9 @@ static int check_feed(const struct eng_job *j, int n, struct base_err *err)
         return base_err_set(err, BASE_EINVAL, "job", "%d rows", n);
     for (int l = a; l < j->run.layer_end; l++) {
         if (j->planned[l] != j->planned[a])
-            return base_err_set(err, BASE_EINVAL, "job", "layer %d is at position %d, layer %d at %d",
-                                a, j->planned[a], l, j->planned[l]);
+            return base_err_set(err, BASE_EINVAL, "job",
+                                "layer %d is at position %d, layer %d at %d", a, j->planned[a], l,
+                                j->planned[l]);
     }
     const int used = a < j->run.layer_end ? j->planned[a] : 0;
     if (n > n_ctx - used || n > n_ctx - atomic_load(&j->n_waiting))

@@ -30,7 +30,7 @@ enum eng_job_output {
     ENG_OUT_ROWS,  /* x after layer_end, for every row fed */
     ENG_OUT_STATE, /* x after layer_end, for the last row of each feed */
     ENG_OUT_TOKEN, /* head + sampler on the last row of each feed */
-    ENG_OUT_NONE,  /* only K/V (a prefix) */
+    ENG_OUT_NONE,  /* only K/V (a prefix); DONE says that a feed has run */
 };
 
 /* What a job runs on each feed. */
@@ -50,28 +50,32 @@ struct eng_event {
     enum eng_event_kind kind;
     struct eng_pick pick;       /* TOKEN (end tokens are reported too, before DONE) */
     const float *rows;          /* ROWS: [n_row][d_model], valid during the callback */
-    int n_row, pos;             /* ROWS: position of the first row */
-    int n_prompt_tok, n_new_tok;
-    enum eng_done done;         /* DONE: autoregress ended */
+    int n_row, pos;             /* position of the first row; TOKEN: of the row that gave it */
+    int n_prompt_tok, n_new_tok;/* rows fed by the owner, tokens sampled, of the job so far */
+    enum eng_done done;         /* DONE: autoregress ended (or an ENG_OUT_NONE feed has run) */
     struct base_err err;        /* ERROR: the job is dead, close it */
     int64_t engine_us;          /* time inside steps since the last event of this job */
 };
 typedef void eng_job_cb(struct eng_job *j, const struct eng_event *ev, void *arg);
 
-/* A new job with its own session and sampler. Errors: BASE_EBUSY (max_job), BASE_EINVAL (range not
- * held, autoregress where it can't be), BASE_ENOMEM. */
+/* A new job with its own session and sampler. Decode rows of all jobs run in every step; among those
+ * that prefill, only the ones of the highest priority do. Errors: BASE_EBUSY (max_job), BASE_EINVAL
+ * (range not held, autoregress where it can't be, the sampler's), BASE_ENOMEM. */
 int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_run *run,
                  const struct eng_sample_params *sp, int priority, eng_job_cb *cb, void *arg,
                  struct base_err *err) BASE_MUST_CHECK;
 
 /* Feeds are copied and run in order. The event comes once the whole feed has run (ROWS: one a chunk).
- * feed_rows: rows[n][d_model] enter layer_begin. Errors: BASE_EINVAL, BASE_ELIMIT (context: counted
- * over all feeds), BASE_ENOMEM. */
+ * feed_rows: rows[n][d_model] enter layer_begin. Fed tokens count for the repetition penalty; the
+ * sampler's own last pick, fed back, counts once. Errors: BASE_EINVAL (token ids, layers at different
+ * positions), BASE_ELIMIT (context: counted over all feeds), BASE_EBUSY (an autoregressive answer is
+ * running: wait for DONE or close), BASE_ECLOSED (after ERROR), BASE_ENOMEM. */
 int eng_job_feed_tokens(struct eng_job *j, const int32_t *tok, int n, struct base_err *err)
     BASE_MUST_CHECK;
 int eng_job_feed_rows(struct eng_job *j, const float *rows, int n, struct base_err *err)
     BASE_MUST_CHECK;
-/* Tells the sampler about tokens that another tier chose or that rows stand for. */
+/* Tells the sampler about tokens that another tier chose or that rows stand for, in order with the
+ * feeds. BASE_EINVAL, BASE_ELIMIT (more than the context holds), BASE_ENOMEM. */
 int eng_job_accept(struct eng_job *j, const int32_t *tok, int n) BASE_MUST_CHECK;
 
 /* Changes what later feeds run, keeping session and sampler: e.g. from [0,k) rows to [k,L) token

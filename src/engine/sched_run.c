@@ -10,11 +10,12 @@
 /* What one job does in a step. */
 struct sched_slot {
     struct eng_job *job;
-    struct sched_cmd *feed; /* NULL: the next row of an answer */
+    struct sched_cmd *feed; /* freed once it has run whole */
+    bool fed;               /* by the owner; else the next row of an answer */
     struct eng_job_run run;
-    int n, pos;             /* rows; position of the first */
-    bool last;              /* the feed is complete after this */
-    struct sched_ev *ev;    /* what will be announced; NULL: nothing yet */
+    int n, pos;          /* rows; position of the first */
+    bool last;           /* the feed is complete after this */
+    struct sched_ev *ev; /* what will be announced; NULL: nothing yet */
 };
 
 static void push_ev(struct eng_sched *s, struct sched_ev *e)
@@ -176,7 +177,8 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
     const size_t d = (size_t)eng_model_config(s->m)->d_model;
     struct sched_slot *t = &s->slot[at];
     struct sched_cmd *f = j->engine_answering ? NULL : j->todo;
-    *t = (struct sched_slot){.job = j, .feed = f, .run = f != NULL ? f->run : j->answer_run, .n = 1};
+    *t = (struct sched_slot){
+        .job = j, .feed = f, .fed = f != NULL, .run = f != NULL ? f->run : j->answer_run, .n = 1};
     if (f != NULL) {
         const int left = f->n - f->n_done;
         t->n = left < s->o.chunk_tok ? left : s->o.chunk_tok;
@@ -196,8 +198,7 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
         g->token = f->token + f->n_done;
     else
         g->x_in = f->row + (size_t)f->n_done * d;
-    const bool rows =
-        t->run.out == ENG_OUT_ROWS || (t->run.out == ENG_OUT_STATE && t->last);
+    const bool rows = t->run.out == ENG_OUT_ROWS || (t->run.out == ENG_OUT_STATE && t->last);
     if (rows)
         t->ev = ev_new(j, ENG_EV_ROWS, (size_t)t->n * d);
     else if (t->last)
@@ -282,7 +283,7 @@ static void finish_token(struct eng_sched *s, const struct sched_slot *t, float 
     push_ev(s, e);
     if (!t->run.autoregress)
         return;
-    if (t->feed != NULL)
+    if (t->fed)
         j->n_answer = 0;
     j->n_answer++;
     j->answer_run = t->run;
@@ -311,7 +312,7 @@ static void finish_slot(struct eng_sched *s, int at, int64_t us)
     struct eng_job *j = t->job;
     j->engine_us += us;
     j->last_step = s->n_step;
-    if (t->feed != NULL) {
+    if (t->fed) {
         accept_fed(t);
         t->feed->n_done += t->n;
         atomic_fetch_sub(&j->n_waiting, t->n);
@@ -338,7 +339,7 @@ static void update_stats(struct eng_sched *s, int n_slot, int64_t us)
     bool decode = false;
     for (int i = 0; i < n_slot; i++) {
         const struct sched_slot *t = &s->slot[i];
-        in += t->feed != NULL ? (uint64_t)t->n : 0;
+        in += t->fed ? (uint64_t)t->n : 0;
         out += t->last && t->run.out == ENG_OUT_TOKEN;
         most = t->n > most ? t->n : most;
         decode = decode || t->n == 1;

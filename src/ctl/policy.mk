@@ -1,1 +1,5 @@
-# waypostctl policy: CTL_SOURCES += …, CTL_CPPFLAGS += -DWP_CTL_…, CTL_LIBS += …
+CTL_SOURCES += src/ctl/policy.c
+CTL_CPPFLAGS += -DWP_CTL_POLICY
+CTL_LIBS += $(ROUTER_LIBS)
+# The table of commands depends on the line above: make does not see changed flags.
+src/ctl/waypostctl-main.$(OBJEXT): src/ctl/policy.mk

@@ -43,6 +43,7 @@ struct rt_fact_info {
 };
 extern const struct rt_fact_info rt_fact_info[RT_N_FACT];
 int rt_fact_find(const char *name); /* id, or -1 */
+const char *rt_fact_values(enum rt_fact_id fact); /* "a|b|c" if only these exist, or NULL */
 
 /* Values for one decision. Strings are borrowed for the call. A fact whose `have` is false is
  * unknown: its condition "cannot tell", which never matches. */
@@ -58,7 +59,9 @@ struct rt_value {
 
 struct rt_facts {
     struct rt_value v[RT_N_FACT];
-    const char *cls[RT_MAX_CLASS]; /* RT_F_DATA_CLASS's value; n_cls 0: not known, which is cabin */
+    /* RT_F_DATA_CLASS's value. n_cls 0: not known, which is cabin. Detectors only add: where the
+     * caller gave no label, "cabin" goes in before what they found. */
+    const char *cls[RT_MAX_CLASS];
     int n_cls;
     /* link facts differ from target to target: given per target name when a rule is tried.
      * NULL: v[RT_F_LINK_*] hold for all targets. */

@@ -1,4 +1,18 @@
 noinst_LIBRARIES += libwp_router.a
-libwp_router_a_SOURCES = src/router/router.h src/router/facts.h src/router/detect.h
+libwp_router_a_SOURCES = \
+	src/router/check.c \
+	src/router/compile.c src/router/compile.h \
+	src/router/cond.c \
+	src/router/decide.c \
+	src/router/detect.c src/router/detect.h \
+	src/router/detect_norm.c src/router/detect_norm.h \
+	src/router/explain.c \
+	src/router/facts.c src/router/facts.h \
+	src/router/policy.c src/router/policy.h \
+	src/router/router.h \
+	src/router/text.c \
+	src/router/values.c \
+	src/router/yaml.c
 libwp_router_a_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS) $(PCRE2_CFLAGS)
 ROUTER_LIBS = libwp_router.a $(YAML_LIBS) $(PCRE2_LIBS)
+EXTRA_DIST += policies/default.yaml policies/default.cases policies/demo.yaml policies/demo.cases

@@ -1,0 +1,123 @@
+/* Inside the router: the compiled policy and what its files share. Built once by compile.c, then
+ * const. Everything that a decision reads is a flat array; strings are interned, so that a decision
+ * hashes each fact once and then compares numbers. */
+#ifndef ROUTER_POLICY_H
+#define ROUTER_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "router/router.h"
+
+enum {
+    RT_MAX_CLASS_PARTS = 8,  /* "a.b.c" has 3 */
+    RT_MAX_NAME_BYTES = 64,  /* rule, target, class, version: they travel in headers */
+    RT_MAX_TEXT_VALUE = 512, /* because, and strings to compare with */
+    RT_MAX_LIST = 256,       /* entries of in:, any:, only:, all: */
+};
+
+enum rt_op {
+    RT_OP_ALL, /* groups: children follow in prefix order up to `end` */
+    RT_OP_ANY,
+    RT_OP_NOT,
+    RT_OP_EQ, /* leaves */
+    RT_OP_LT,
+    RT_OP_LE,
+    RT_OP_GT,
+    RT_OP_GE,
+    RT_OP_IN,
+    RT_OP_CLS_ANY,
+    RT_OP_CLS_ONLY,
+    RT_OP_CLS_ALL,
+};
+
+union rt_const {
+    bool b;
+    int64_t i;
+    double r;
+    uint32_t str; /* id of an interned string */
+};
+
+struct rt_cond {
+    uint8_t op;   /* enum rt_op */
+    uint8_t fact; /* leaves: enum rt_fact_id */
+    uint32_t end; /* index one past this subtree */
+    int line, col;
+    union rt_const val;      /* EQ … GE */
+    uint32_t item, n_item;   /* IN, CLS_*: items[item .. item + n_item) */
+};
+
+struct rt_item {
+    union rt_const val; /* classes: str, or RT_STR_ROOT for "*" */
+    bool subtree;       /* classes: "x.*", which is x and everything below it */
+};
+
+/* Id 0 is "no string of this policy": equal to nothing. */
+enum { RT_STR_NONE = 0 };
+#define RT_STR_ROOT UINT32_MAX
+
+struct rt_rule {
+    const char *name, *because;
+    struct rt_outcome route, fallback;
+    int target;         /* index; -1: none. Also whose link.* facts hold */
+    uint32_t cond, end; /* conds[cond .. end) is one ALL group; empty: always */
+    bool uses_link;
+    int line, col;
+};
+
+struct rt_target {
+    const char *name;
+    uint32_t modes; /* bit 1 << enum rt_mode */
+    bool used;
+    int line, col;
+};
+
+struct rt_policy {
+    const char *version;
+    uint8_t hash[32];
+    uint64_t uses; /* bit a fact */
+    struct rt_rule *rule; /* [n_rule] */
+    struct rt_cond *cond; /* [n_cond] */
+    struct rt_item *item; /* [n_item] */
+    const char **str;     /* [n_str], from id 1 */
+    uint32_t *slot;       /* [slot_mask + 1], open addressing: id or 0 */
+    uint32_t slot_mask;
+    int n_rule, n_target;
+    uint32_t n_cond, n_item, n_str;
+    struct rt_target target[RT_MAX_TARGET];
+    struct base_arena arena; /* owns all of the above and every string */
+};
+
+/* policy.c. Id of s[0..n), RT_STR_NONE if the policy does not hold it. */
+uint32_t rt_str_find(const struct rt_policy *p, const char *s, size_t n);
+
+/* decide.c: the facts of one decision, prepared for comparing. */
+struct rt_env {
+    const struct rt_facts *f;
+    uint32_t str[RT_N_FACT]; /* interned value of each string fact */
+    int n_cls;               /* -1: more classes than can be held, so nobody can tell */
+    struct {
+        uint32_t full;
+        int n_prefix;
+        uint32_t prefix[RT_MAX_CLASS_PARTS]; /* a, a.b, a.b.c */
+    } cls[RT_MAX_CLASS];
+    struct {
+        bool have_state, have_rtt;
+        uint32_t state;
+        double rtt_ms;
+    } link[RT_MAX_TARGET];
+};
+void rt_env_init(struct rt_env *e, const struct rt_policy *p, const struct rt_facts *f);
+enum rt_tri rt_eval(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
+                    uint32_t at);
+enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e,
+                         const struct rt_rule *r);
+/* request.hint == "local": the caller tightens, before any rule. */
+bool rt_hint_is_local(const struct rt_facts *f);
+/* The decision of rule i; -1: no rule matched. */
+void rt_decision_set(const struct rt_policy *p, int i, struct rt_decision *out);
+
+#endif

@@ -12,6 +12,22 @@
 
 #include "engine/kernels/kern_impl.h"
 
+#ifdef __x86_64__
+/* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
+static bool cpu_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c");
+}
+
+static bool cpu_has_avx512(void)
+{
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
+}
+#endif
+
 static bool cpu_has_base(void)
 {
     return true; /* of arm64, NEON is a part */
@@ -24,9 +40,18 @@ static const struct {
     bool (*runs_here)(void);
 } known[] = {
     {"generic", kern_generic_init, cpu_has_base},
+#ifdef __x86_64__
+    {"avx2", kern_avx2_init, cpu_has_avx2},
+    {"avx512", kern_avx512_init, cpu_has_avx512},
+#else
     {"avx2", NULL, NULL},
     {"avx512", NULL, NULL},
+#endif
+#ifdef __aarch64__
+    {"neon", kern_neon_init, cpu_has_base},
+#else
     {"neon", NULL, NULL},
+#endif
 };
 enum { N_KNOWN = sizeof known / sizeof known[0] };
 

@@ -1,12 +1,34 @@
 # Per-instruction-set convenience libraries with their own flags; never -march=native.
+# Order for the linker: kern.c asks for the tables, and they ask for quant.c.
 KERNEL_LIBS = libwp_kern.a
-noinst_LIBRARIES += libwp_kern.a
+noinst_LIBRARIES += libwp_kern.a libwp_quant.a
 libwp_kern_a_SOURCES = \
-	src/engine/quant.c \
-	src/engine/quant_block.h \
-	src/engine/quant_k.c \
 	src/engine/kernels/kern.c \
 	src/engine/kernels/kern.h \
 	src/engine/kernels/kern_generic.c \
-	src/engine/kernels/kern_impl.h
+	src/engine/kernels/kern_impl.h \
+	src/engine/kernels/simd_matmul.h \
+	src/engine/kernels/simd_unpack.h \
+	src/engine/kernels/simd_vec.h
 libwp_kern_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
+libwp_quant_a_SOURCES = \
+	src/engine/quant.c \
+	src/engine/quant_block.h \
+	src/engine/quant_k.c
+libwp_quant_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
+if ARCH_X86
+KERNEL_LIBS += libwp_kern_avx2.a libwp_kern_avx512.a
+noinst_LIBRARIES += libwp_kern_avx2.a libwp_kern_avx512.a
+libwp_kern_avx2_a_SOURCES = src/engine/kernels/kern_avx2.c
+libwp_kern_avx2_a_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c
+libwp_kern_avx512_a_SOURCES = src/engine/kernels/kern_avx512.c
+libwp_kern_avx512_a_CFLAGS = $(libwp_kern_avx2_a_CFLAGS) \
+	-mavx512f -mavx512bw -mavx512vl -mavx512dq
+endif
+if ARCH_ARM64
+KERNEL_LIBS += libwp_kern_neon.a
+noinst_LIBRARIES += libwp_kern_neon.a
+libwp_kern_neon_a_SOURCES = src/engine/kernels/kern_neon.c
+libwp_kern_neon_a_CFLAGS = $(AM_CFLAGS)
+endif
+KERNEL_LIBS += libwp_quant.a

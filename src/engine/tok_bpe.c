@@ -1,0 +1,162 @@
+#include "engine/tok_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct raw_merge {
+    int32_t left;
+    struct tok_merge m;
+};
+
+static int by_pair(const void *a, const void *b)
+{
+    const struct raw_merge *x = a, *y = b;
+    if (x->left != y->left)
+        return x->left < y->left ? -1 : 1;
+    if (x->m.right != y->m.right)
+        return x->m.right < y->m.right ? -1 : 1;
+    return x->m.rank < y->m.rank ? -1 : x->m.rank > y->m.rank;
+}
+
+static int bad_merge(uint64_t i, const char *why, struct base_err *err)
+{
+    return base_err_set(err, BASE_EFORMAT, "key tokenizer.ggml.merges", "merge %llu: %s",
+                        (unsigned long long)i, why);
+}
+
+/* "left right", both spelt; the result is the token of both texts together. */
+static int parse_merge(const struct eng_tok *t, struct gguf_str s, uint64_t i,
+                       struct raw_merge *out, struct base_err *err)
+{
+    char both[512];
+    size_t n_left, n_right;
+    const char *sp = s.len > 1 ? memchr(s.s + 1, ' ', s.len - 1) : NULL;
+    if (sp == NULL || s.len > sizeof both)
+        return bad_merge(i, "not two words of a sensible length", err);
+    size_t cut = (size_t)(sp - s.s);
+    if (!tok_unspell(s.s, cut, both, &n_left) ||
+        !tok_unspell(sp + 1, s.len - cut - 1, both + n_left, &n_right))
+        return bad_merge(i, "not in the byte-level spelling", err);
+    out->left = tok_keys_find(t, &t->word, both, n_left);
+    out->m.right = tok_keys_find(t, &t->word, both + n_left, n_right);
+    out->m.id = tok_keys_find(t, &t->word, both, n_left + n_right);
+    out->m.rank = (int32_t)i;
+    if (out->left < 0 || out->m.right < 0 || out->m.id < 0)
+        return bad_merge(i, "its parts or its result are not in the vocabulary", err);
+    return 0;
+}
+
+/* The first rank of a pair counts, and a repetition is dropped. */
+static void index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && raw[i].left == raw[i - 1].left && raw[i].m.right == raw[i - 1].m.right)
+            continue;
+        t->merge[t->n_merge++] = raw[i].m;
+        t->merge_first[raw[i].left + 1]++;
+    }
+    for (int i = 0; i < t->n_vocab; i++)
+        t->merge_first[i + 1] += t->merge_first[i];
+}
+
+static int read_merges(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
+{
+    static const char key[] = "tokenizer.ggml.merges";
+    uint64_t n;
+    bool found;
+    struct raw_merge *raw = NULL;
+    int rc = gguf_get_arr(f, key, GGUF_KV_STR, &n, &found, err);
+    if (rc != 0)
+        return rc;
+    if (!found)
+        return base_err_set(err, BASE_EFORMAT, "key tokenizer.ggml.merges", "missing");
+    if (n > TOK_MAX_MERGE)
+        return base_err_set(err, BASE_ELIMIT, "key tokenizer.ggml.merges",
+                            "%llu merges (at most %d)", (unsigned long long)n, TOK_MAX_MERGE);
+    raw = calloc((size_t)n + 1, sizeof *raw);
+    t->merge = calloc((size_t)n + 1, sizeof *t->merge);
+    t->merge_first = calloc((size_t)t->n_vocab + 1, sizeof *t->merge_first);
+    if (raw == NULL || t->merge == NULL || t->merge_first == NULL) {
+        rc = base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
+        goto out;
+    }
+    size_t cursor = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        rc = parse_merge(t, gguf_arr_str(f, key, &cursor), i, &raw[i], err);
+        if (rc != 0)
+            goto out;
+    }
+    qsort(raw, (size_t)n, sizeof *raw, by_pair);
+    index_merges(t, raw, (size_t)n);
+out:
+    free(raw);
+    return rc;
+}
+
+int tok_bpe_read(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
+{
+    struct gguf_str pre = {"default", 7};
+    bool found;
+    int rc = gguf_get_str(f, "tokenizer.ggml.pre", &pre, &found, err);
+    if (rc == 0)
+        rc = pretok_new(&t->pre, pre.s, pre.len, err);
+    return rc != 0 ? rc : read_merges(t, f, err);
+}
+
+static bool bpe_pair(const struct eng_tok *t, const struct tok_sym *a, const struct tok_sym *b,
+                     double *cost, int32_t *id)
+{
+    if (a->id < 0 || b->id < 0)
+        return false;
+    uint32_t lo = t->merge_first[a->id], hi = t->merge_first[a->id + 1], end = hi;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (t->merge[mid].right < b->id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == end || t->merge[lo].right != b->id)
+        return false;
+    *cost = t->merge[lo].rank;
+    *id = t->merge[lo].id;
+    return true;
+}
+
+struct bpe_run {
+    const struct eng_tok *t;
+    struct tok_work *w;
+    struct tok_out *out;
+};
+
+/* Some vocabularies (SmolLM2's) lack a few bytes that their training text never had. As in the
+ * model's own tokenizer, those are left out. */
+static int encode_word(void *ctx, const char *word, size_t len)
+{
+    struct bpe_run *r = ctx;
+    const struct eng_tok *t = r->t;
+    if (pretok_whole_words(t->pre)) {
+        int32_t id = tok_keys_find(t, &t->word, word, len);
+        if (id >= 0)
+            return tok_out_add(r->out, id);
+    }
+    int rc = tok_work_reserve(r->w, len);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < len; i++)
+        r->w->sym[i] =
+            (struct tok_sym){.s = word + i, .len = 1, .id = t->byte_id[(uint8_t)word[i]]};
+    r->w->n_sym = (int)len;
+    tok_merge_all(t, r->w, bpe_pair);
+    for (int i = 0; i >= 0 && rc == 0; i = r->w->sym[i].next)
+        if (r->w->sym[i].id >= 0)
+            rc = tok_out_add(r->out, r->w->sym[i].id);
+    return rc;
+}
+
+int tok_bpe_encode(const struct eng_tok *t, const char *text, size_t len, struct tok_work *w,
+                   struct tok_out *out)
+{
+    struct bpe_run r = {t, w, out};
+    return pretok_split(t->pre, text, len, encode_word, &r);
+}

@@ -1,0 +1,319 @@
+#include "engine/tok_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rd.h"
+
+/* ---- sorted keys ---- */
+
+static uint64_t head_of(const char *s, size_t len)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < 8; i++)
+        h = h << 8 | (i < len ? (uint8_t)s[i] : 0);
+    return h;
+}
+
+static int compare_text(const char *a, size_t na, const char *b, size_t nb)
+{
+    int c = memcmp(a, b, na < nb ? na : nb);
+    return c != 0 ? c : na < nb ? -1 : na > nb;
+}
+
+/* Equal texts: a normal token before any other, then the lower id. */
+static int by_text(const void *a, const void *b, void *ctx)
+{
+    const struct eng_tok *t = ctx;
+    const struct tok_key *x = a, *y = b;
+    if (x->head != y->head)
+        return x->head < y->head ? -1 : 1;
+    size_t nx, ny;
+    const char *sx = tok_text(t, x->id, &nx), *sy = tok_text(t, y->id, &ny);
+    int c = compare_text(sx, nx, sy, ny);
+    if (c == 0)
+        c = (t->type[x->id] != TOK_NORMAL) - (t->type[y->id] != TOK_NORMAL);
+    return c != 0 ? c : x->id < y->id ? -1 : x->id > y->id;
+}
+
+int32_t tok_keys_find(const struct eng_tok *t, const struct tok_keys *k, const char *s, size_t len)
+{
+    if (len == 0 || len > k->max_len)
+        return -1;
+    uint64_t head = head_of(s, len);
+    int lo = 0, hi = k->n;
+    while (lo < hi) {
+        int mid = lo + (hi - lo) / 2;
+        size_t n;
+        const char *text = tok_text(t, k->key[mid].id, &n);
+        bool less =
+            k->key[mid].head != head ? k->key[mid].head < head : compare_text(text, n, s, len) < 0;
+        if (less)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo == k->n || k->key[lo].head != head)
+        return -1;
+    size_t n;
+    const char *text = tok_text(t, k->key[lo].id, &n);
+    return compare_text(text, n, s, len) == 0 ? k->key[lo].id : -1;
+}
+
+static bool is_word(const struct eng_tok *t, int32_t id)
+{
+    return t->type[id] == TOK_NORMAL || t->type[id] == TOK_USER || t->type[id] == TOK_UNUSED;
+}
+
+/* SentencePiece's user-defined runs of spaces are words only: raw text shows no marks. */
+static bool is_special(const struct eng_tok *t, int32_t id)
+{
+    size_t n;
+    const char *s = tok_text(t, id, &n);
+    return t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN ||
+           (t->type[id] == TOK_USER && (t->kind == TOK_BPE || memchr(s, ' ', n) == NULL));
+}
+
+static int keys_build(struct eng_tok *t, struct tok_keys *k,
+                      bool (*want)(const struct eng_tok *t, int32_t id))
+{
+    k->key = malloc((size_t)t->n_vocab * sizeof *k->key);
+    if (k->key == NULL)
+        return BASE_ENOMEM;
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        size_t n;
+        const char *s = tok_text(t, id, &n);
+        if (n == 0 || !want(t, id))
+            continue;
+        k->key[k->n++] = (struct tok_key){head_of(s, n), id};
+        k->max_len = n > k->max_len ? n : k->max_len;
+    }
+    qsort_r(k->key, (size_t)k->n, sizeof *k->key, by_text, t);
+    return 0;
+}
+
+/* ---- spelling ---- */
+
+/* GPT-2 spells printable bytes as themselves and the 68 others as U+0100 onwards, in order. */
+static int byte_of(unsigned cp)
+{
+    if ((cp >= 33 && cp <= 126) || (cp >= 161 && cp <= 172) || (cp >= 174 && cp <= 255))
+        return (int)cp;
+    if (cp < 256 || cp >= 256 + 68)
+        return -1;
+    unsigned nth = cp - 256;
+    return (int)(nth < 33 ? nth : nth < 67 ? 127 + nth - 33 : 173);
+}
+
+bool tok_unspell(const char *s, size_t len, char *out, size_t *out_len)
+{
+    const uint8_t *p = (const uint8_t *)s;
+    size_t n = 0;
+    for (size_t i = 0; i < len;) {
+        unsigned cp = p[i++];
+        if (cp >= 0xc2 && cp <= 0xc5 && i < len && (p[i] & 0xc0) == 0x80)
+            cp = (cp & 0x1f) << 6 | (p[i++] & 0x3f);
+        else if (cp >= 0x80)
+            return false;
+        int b = byte_of(cp);
+        if (b < 0)
+            return false;
+        out[n++] = (char)b;
+    }
+    *out_len = n;
+    return true;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* "<0xE5>" -> 0xE5, or -1. */
+static int byte_token(const char *s, size_t len)
+{
+    if (len != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>')
+        return -1;
+    int hi = hex_digit(s[3]), lo = hex_digit(s[4]);
+    return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
+}
+
+/* The file's spelling -> the bytes that the token stands for; never longer. */
+static size_t decode(const struct eng_tok *t, int32_t id, struct gguf_str s, char *out)
+{
+    size_t n = 0;
+    int b = t->type[id] == TOK_BYTE ? byte_token(s.s, s.len) : -1;
+    bool plain = t->type[id] == TOK_NORMAL || t->type[id] == TOK_UNUSED;
+    if (b >= 0) {
+        out[0] = (char)b;
+        return 1;
+    }
+    if (t->kind == TOK_BPE && plain && tok_unspell(s.s, s.len, out, &n))
+        return n;
+    n = 0;
+    for (size_t i = 0; i < s.len;) {
+        bool mark = t->kind == TOK_SPM && is_word(t, id) && s.len - i >= 3 &&
+                    memcmp(s.s + i, "\xe2\x96\x81", 3) == 0;
+        out[n++] = mark ? ' ' : s.s[i];
+        i += mark ? 3 : 1;
+    }
+    return n;
+}
+
+/* ---- reading ---- */
+
+static int out_of_memory(struct base_err *err)
+{
+    return base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
+}
+
+/* An array of exactly n_vocab elements; r is set to its bytes. */
+static int per_token(const struct eng_tok *t, const struct gguf_file *f, const char *key,
+                     enum gguf_kv_type elem, struct base_rd *r, bool *found, struct base_err *err)
+{
+    uint64_t n;
+    int rc = gguf_get_arr(f, key, elem, &n, found, err);
+    if (rc != 0 || !*found)
+        return rc;
+    if (n != (uint64_t)t->n_vocab)
+        return base_err_set(err, BASE_EFORMAT, key, "%llu entries for %d tokens",
+                            (unsigned long long)n, t->n_vocab);
+    base_rd_init(r, gguf_arr_data(f, key), (size_t)n * 4);
+    return 0;
+}
+
+static int read_types(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
+{
+    static const char key[] = "tokenizer.ggml.token_type";
+    struct base_rd r;
+    bool found;
+    t->type = malloc((size_t)t->n_vocab);
+    if (t->type == NULL)
+        return out_of_memory(err);
+    int rc = per_token(t, f, key, GGUF_KV_I32, &r, &found, err);
+    for (int i = 0; i < t->n_vocab && rc == 0; i++) {
+        uint32_t v = found ? base_rd_u32le(&r) : TOK_NORMAL;
+        if (v > TOK_BYTE)
+            rc = base_err_set(err, BASE_EFORMAT, key, "token %d has unknown type %u", i, v);
+        t->type[i] = v == 0 ? TOK_NORMAL : (uint8_t)v;
+    }
+    return rc;
+}
+
+static int read_scores(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
+{
+    static const char key[] = "tokenizer.ggml.scores";
+    struct base_rd r;
+    bool found;
+    int rc = per_token(t, f, key, GGUF_KV_F32, &r, &found, err);
+    if (rc == 0 && !found)
+        rc = base_err_set(err, BASE_EFORMAT, key, "missing");
+    if (rc != 0)
+        return rc;
+    t->score = malloc((size_t)t->n_vocab * sizeof *t->score);
+    if (t->score == NULL)
+        return out_of_memory(err);
+    for (int i = 0; i < t->n_vocab; i++) {
+        t->score[i] = base_rd_f32le(&r);
+        if (!isfinite(t->score[i]))
+            return base_err_set(err, BASE_EFORMAT, key, "the score of token %d is not finite", i);
+    }
+    return 0;
+}
+
+static int read_texts(struct eng_tok *t, const struct gguf_file *f, const char *key,
+                      struct base_err *err)
+{
+    size_t total = 0, cursor = 0;
+    for (int i = 0; i < t->n_vocab; i++)
+        total += gguf_arr_str(f, key, &cursor).len;
+    if (total > TOK_MAX_TEXT_BYTES)
+        return base_err_set(err, BASE_ELIMIT, key, "%zu bytes of tokens (at most %d)", total,
+                            TOK_MAX_TEXT_BYTES);
+    t->pool = malloc(total + 1);
+    t->off = malloc(((size_t)t->n_vocab + 1) * sizeof *t->off);
+    if (t->pool == NULL || t->off == NULL)
+        return out_of_memory(err);
+    uint32_t at = 0;
+    cursor = 0;
+    for (int i = 0; i < t->n_vocab; i++) {
+        t->off[i] = at;
+        at += (uint32_t)decode(t, i, gguf_arr_str(f, key, &cursor), t->pool + at);
+    }
+    t->off[t->n_vocab] = at;
+    return 0;
+}
+
+/* Tokens that end an answer, by the names that models give them. Files often mistype the ones in
+ * bars as normal, and then a user's text could end the assistant's turn; a plain "</s>" may be just
+ * a word of the vocabulary (Qwen2's). */
+static void mark_ends(struct eng_tok *t)
+{
+    static const char *const name[] = {
+        "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",
+        "<|end|>",    "<end_of_turn>", "<EOT>",      "</s>",
+    };
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        size_t n;
+        const char *s = tok_text(t, id, &n);
+        bool barred = n > 2 && s[1] == '|';
+        for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
+            if (strlen(name[i]) == n && memcmp(name[i], s, n) == 0 &&
+                (barred || t->type[id] != TOK_NORMAL)) {
+                t->is_end[id] = 1;
+                t->type[id] = TOK_CONTROL;
+            }
+    }
+}
+
+static void index_bytes(struct eng_tok *t)
+{
+    for (int b = 0; b < 256; b++) {
+        char c = (char)b;
+        t->byte_id[b] = t->kind == TOK_BPE ? tok_keys_find(t, &t->word, &c, 1) : -1;
+    }
+    for (int32_t id = 0; id < t->n_vocab; id++) {
+        size_t n;
+        const char *s = tok_text(t, id, &n);
+        if (t->type[id] == TOK_BYTE && n == 1 && t->byte_id[(uint8_t)s[0]] < 0)
+            t->byte_id[(uint8_t)s[0]] = id;
+    }
+}
+
+int tok_vocab_read(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
+{
+    static const char key[] = "tokenizer.ggml.tokens";
+    uint64_t n;
+    bool found;
+    int rc = gguf_get_arr(f, key, GGUF_KV_STR, &n, &found, err);
+    if (rc != 0)
+        return rc;
+    if (!found || n == 0)
+        return base_err_set(err, BASE_EFORMAT, key, "missing");
+    if (n > TOK_MAX_VOCAB)
+        return base_err_set(err, BASE_ELIMIT, key, "%llu tokens (at most %d)",
+                            (unsigned long long)n, TOK_MAX_VOCAB);
+    t->n_vocab = (int)n;
+    rc = read_types(t, f, err);
+    if (rc == 0)
+        rc = read_texts(t, f, key, err);
+    if (rc == 0 && t->kind == TOK_SPM)
+        rc = read_scores(t, f, err);
+    if (rc != 0)
+        return rc;
+    t->is_end = calloc((size_t)t->n_vocab, 1);
+    if (t->is_end == NULL)
+        return out_of_memory(err);
+    mark_ends(t);
+    if (keys_build(t, &t->word, is_word) != 0 || keys_build(t, &t->special, is_special) != 0)
+        return out_of_memory(err);
+    for (int i = 0; i < t->special.n; i++) {
+        int32_t id = t->special.key[i].id;
+        uint8_t first = (uint8_t)t->pool[t->off[id]];
+        t->special_first[first] = true;
+        t->user_first[first] |= t->type[id] == TOK_USER;
+    }
+    index_bytes(t);
+    return 0;
+}

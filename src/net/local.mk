@@ -1,6 +1,7 @@
 # Two libraries: the edge links only the first, so it cannot link libcurl or libssl.
 noinst_LIBRARIES += libwp_netlocal.a libwp_neth2.a
-libwp_netlocal_a_SOURCES = src/net/local/loop.h src/net/local/loop.c src/net/local/http.h
+libwp_netlocal_a_SOURCES = src/net/local/loop.h src/net/local/loop.c src/net/local/http.h \
+	src/net/local/http_int.h src/net/local/http.c src/net/local/http_conn.c src/net/local/http_req.c
 libwp_netlocal_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 NETLOCAL_LIBS = libwp_netlocal.a $(EVENT_LIBS)
 

@@ -1,1 +1,22 @@
-# sources of waypost-edge
+# waypost-edge: never links libcurl or libssl (tests/e2e/test_seal.py looks).
+bin_PROGRAMS += waypost-edge
+waypost_edge_SOURCES = \
+	src/edge/answer.c src/edge/answer.h \
+	src/edge/api.c src/edge/api.h \
+	src/edge/caller.c src/edge/caller.h \
+	src/edge/config.c src/edge/config.h \
+	src/edge/decision_log.c src/edge/decision_log.h \
+	src/edge/edge.h \
+	src/edge/exec_hidden.c src/edge/exec_local.c src/edge/exec_prompt.c \
+	src/edge/facts.c src/edge/facts.h \
+	src/edge/gate.c src/edge/gate.h \
+	src/edge/launcher.c src/edge/launcher.h \
+	src/edge/main.c \
+	src/edge/metrics.c src/edge/metrics.h \
+	src/edge/request.c src/edge/request.h \
+	src/edge/seal.c src/edge/seal.h \
+	src/edge/uplink_link.c src/edge/uplink_link.h
+waypost_edge_CPPFLAGS = $(AM_CPPFLAGS) -DWP_LIBEXECDIR='"$(libexecdir)"'
+waypost_edge_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SECCOMP_CFLAGS)
+waypost_edge_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(WIRE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) \
+	$(SECCOMP_LIBS) $(JANSSON_LIBS) $(BASE_LIBS)

@@ -1,0 +1,10 @@
+/* The HTTP routes: which path goes where, and the answers that need no model. */
+#ifndef EDGE_API_H
+#define EDGE_API_H
+
+#include "net/local/http.h"
+
+/* A net_http_cb; arg is struct edge. */
+void edge_api_handle(struct net_req *r, void *arg);
+
+#endif

@@ -1,0 +1,47 @@
+/* Who asks: a request's caller, by listener, peer uid and API key, and the data classes that the
+ * configuration lets this caller declare. Const after parsing. */
+#ifndef EDGE_CALLER_H
+#define EDGE_CALLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/hash.h"
+#include "base/opt.h"
+
+enum edge_listen { EDGE_LISTEN_ANY, EDGE_LISTEN_UNIX, EDGE_LISTEN_TCP };
+
+enum { EDGE_MAX_CALLER_CLASS = 64 };
+
+struct edge_caller {
+    char name[64];
+    enum edge_listen listen;
+    bool have_uid, have_key;
+    uid_t uid;
+    uint8_t key_sha256[BASE_SHA256_BYTES];
+    char cls[EDGE_MAX_CALLER_CLASS][64]; /* that it may declare */
+    int n_cls;
+};
+
+struct edge_callers {
+    struct edge_caller *at; /* [n], owned */
+    int n;
+};
+
+/* Errors: BASE_EINVAL, BASE_EFORMAT with the entry and what is wrong in it; BASE_ENOMEM. */
+int edge_callers_parse(struct edge_callers *out, const struct base_strlist *entries,
+                       struct base_err *err) BASE_MUST_CHECK;
+void edge_callers_fini(struct edge_callers *c);
+
+/* The first caller whose conditions all hold; else `anonymous`. authorization: the header or NULL.
+ * Never NULL. */
+const struct edge_caller *edge_callers_find(const struct edge_callers *c, bool is_unix, uid_t uid,
+                                            const char *authorization);
+
+bool edge_caller_may(const struct edge_caller *c, const char *data_class);
+
+/* A class name: 1 to 63 of [a-z0-9._-], starting with a letter. */
+bool edge_class_ok(const char *s);
+
+#endif

@@ -1,0 +1,181 @@
+#include "edge/config.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "edge/caller.h"
+
+#define AT(f) offsetof(struct edge_config, f)
+#define MIB (1024.0 * 1024.0)
+
+/* clang-format off */
+const struct base_opt edge_opt[] = {
+    {"http.addr", BASE_OPT_STR, AT(http_addr), 0, 0, "127.0.0.1", NULL, NULL,
+     "Loopback address to listen on; `none` leaves only the unix socket."},
+    {"http.port", BASE_OPT_INT, AT(http_port), 0, 65535, "8088", NULL, NULL,
+     "TCP port on that address; 0 picks a free one."},
+    {"http.port_file", BASE_OPT_STR, AT(http_port_file), 0, 0, "", NULL, NULL,
+     "The port in use is written to this file once requests are accepted."},
+    {"http.socket", BASE_OPT_STR, AT(http_socket), 0, 0, "auto", NULL, NULL,
+     "Path of the unix socket. `auto`: edge.sock in $RUNTIME_DIRECTORY, else in "
+     "$XDG_RUNTIME_DIR/waypost, else in /run/waypost. `none`: no socket."},
+    {"http.socket_mode", BASE_OPT_STR, AT(http_socket_mode), 0, 0, "0660", NULL, NULL,
+     "Permissions of the unix socket, octal."},
+    {"http.max_conn", BASE_OPT_INT, AT(http_max_conn), 1, 4096, "128", "connections", NULL,
+     "Open connections on all listeners."},
+    {"http.max_body_bytes", BASE_OPT_INT, AT(http_max_body_bytes), 1024, 64 * MIB, "4194304", "bytes",
+     NULL, "Largest request body; more is 413."},
+    {"http.max_header_bytes", BASE_OPT_INT, AT(http_max_header_bytes), 1024, MIB, "16384", "bytes", NULL,
+     "Largest request header; more is 431."},
+    {"http.read_deadline_ms", BASE_OPT_INT, AT(http_read_deadline_ms), 10, 600000, "10000", "ms", NULL,
+     "From a request's first byte to its last."},
+    {"http.idle_deadline_ms", BASE_OPT_INT, AT(http_idle_deadline_ms), 10, 3600000, "60000", "ms", NULL,
+     "A kept connection without a request is closed after this."},
+    {"http.max_out_bytes", BASE_OPT_INT, AT(http_max_out_bytes), 4096, 64 * MIB, "1048576", "bytes",
+     NULL, "Unread answer bytes kept for a slow client; past it the connection is dropped."},
+
+    {"model.path", BASE_OPT_STR, AT(model_path), 0, 0, "", NULL, NULL, "The model's GGUF file."},
+    {"model.name", BASE_OPT_STR, AT(model_name), 0, 0, "", NULL, NULL,
+     "Name shown by /v1/models; empty: the file's own name."},
+    {"model.chat_format", BASE_OPT_STR, AT(model_chat_format), 0, 0, "", NULL, NULL,
+     "Forces a chat format (chatml, llama3, …); empty: by the template in the file."},
+    {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,
+     "Forces a set of kernels; empty: the best that this CPU has."},
+    {"engine.threads", BASE_OPT_INT, AT(engine_threads), 0, 256, "0", "threads", NULL,
+     "Worker threads; 0: one a core."},
+    {"engine.sessions", BASE_OPT_INT, AT(engine_sessions), 1, 64, "8", "requests", NULL,
+     "Requests decoded at once in one batch; each owns a K/V cache."},
+    {"engine.context", BASE_OPT_INT, AT(engine_context), 16, 131072, "2048", "tokens", NULL,
+     "Positions a session: prompt and answer together."},
+    {"engine.chunk", BASE_OPT_INT, AT(engine_chunk), 1, 2048, "64", "tokens", NULL,
+     "Prompt tokens of one request in one step; smaller lets others in sooner."},
+    {"engine.kv", BASE_OPT_ENUM, AT(engine_kv), 0, 0, "f16", NULL, "f16|f32",
+     "Type of the K/V cache."},
+    {"engine.queue", BASE_OPT_INT, AT(engine_queue), 0, 4096, "32", "requests", NULL,
+     "Requests that wait for a session; more are 429."},
+
+    {"policy.file", BASE_OPT_STR, AT(policy_file), 0, 0, "", NULL, NULL,
+     "The routing policy; empty or broken: every request stays on the device."},
+    {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,
+     "First local tokens held back to measure model.confidence, where the policy asks for it."},
+    {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
+     "Who may declare which data classes: name=NAME [listen=unix|tcp] [uid=N] [key_sha256=HEX] "
+     "[classes=a,b]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
+
+    {"uplink.program", BASE_OPT_STR, AT(uplink_program), 0, 0, "", NULL, NULL,
+     "The uplink's executable; empty: waypost-uplink beside this program or in libexec."},
+    {"uplink.config", BASE_OPT_STR, AT(uplink_config), 0, 0, "", NULL, NULL,
+     "The uplink's configuration file; empty: no uplink, nothing can leave."},
+    {"uplink.queue_bytes", BASE_OPT_INT, AT(uplink_queue_bytes), MIB, 1024 * MIB, "67108864", "bytes",
+     NULL, "Released bytes that wait for the uplink to take them; past it the request falls back."},
+
+    {"limit.max_tokens", BASE_OPT_INT, AT(limit_max_tok), 1, 131072, "2048", "tokens", NULL,
+     "Longest answer; a request for more gets this."},
+    {"limit.default_max_tokens", BASE_OPT_INT, AT(limit_default_max_tok), 1, 131072, "256", "tokens",
+     NULL, "Longest answer of a request that does not say."},
+    {"limit.deadline_ms", BASE_OPT_INT, AT(limit_deadline_ms), 10, 3600000, "300000", "ms", NULL,
+     "Longest deadline that a request may ask for (metadata.deadline_ms)."},
+    {"limit.default_deadline_ms", BASE_OPT_INT, AT(limit_default_deadline_ms), 10, 3600000, "120000",
+     "ms", NULL, "Deadline of a request that sets none."},
+    {"limit.answer_bytes", BASE_OPT_INT, AT(limit_answer_bytes), 1024, 64 * MIB, "1048576", "bytes",
+     NULL, "Longest answer text; past it the answer ends with finish_reason `length`."},
+
+    {"decision_log.file", BASE_OPT_STR, AT(decision_log_file), 0, 0, "", NULL, NULL,
+     "One JSON line a request: facts (never content), decision and outcome. Empty: none."},
+    {"decision_log.max_bytes", BASE_OPT_INT, AT(decision_log_max_bytes), 4096, 1024 * MIB, "16777216",
+     "bytes", NULL, "The file is rotated when it would grow past this."},
+    {"decision_log.keep", BASE_OPT_INT, AT(decision_log_keep), 1, 99, "4", "files", NULL,
+     "Rotated files kept (FILE.1 is the newest)."},
+
+    {"log.level", BASE_OPT_ENUM, AT(log_level), 0, 0, "info", NULL, "error|warn|info|debug",
+     "What is written to standard error."},
+    {"process.seal", BASE_OPT_BOOL, AT(process_seal), 0, 0, "yes", NULL, NULL,
+     "After start, forbid sockets, connections, new programs and core dumps by the kernel. Turn it off "
+     "only to debug."},
+    {"process.drain_ms", BASE_OPT_INT, AT(process_drain_ms), 0, 600000, "5000", "ms", NULL,
+     "On SIGTERM, time for the requests under way to finish."},
+};
+/* clang-format on */
+const int edge_n_opt = (int)(sizeof edge_opt / sizeof edge_opt[0]);
+
+mode_t edge_config_socket_mode(const struct edge_config *c)
+{
+    return (mode_t)strtoul(c->http_socket_mode, NULL, 8);
+}
+
+int edge_config_check(const void *cfg, struct base_err *err)
+{
+    const struct edge_config *c = cfg;
+    struct edge_callers callers = {0};
+    if (c->model_path[0] == '\0')
+        return base_err_set(err, BASE_EINVAL, "model.path", "is not set: name a GGUF file");
+    char *end;
+    unsigned long mode = strtoul(c->http_socket_mode, &end, 8);
+    if (*end != '\0' || end == c->http_socket_mode || mode > 0777)
+        return base_err_set(err, BASE_EINVAL, "http.socket_mode", "'%s' is not an octal mode",
+                            c->http_socket_mode);
+    if (c->limit_default_deadline_ms > c->limit_deadline_ms)
+        return base_err_set(err, BASE_EINVAL, "limit.default_deadline_ms",
+                            "is above limit.deadline_ms (%lld)", (long long)c->limit_deadline_ms);
+    if (strcmp(c->http_addr, "none") == 0 && strcmp(c->http_socket, "none") == 0)
+        return base_err_set(err, BASE_EINVAL, "http.addr", "no listener is left");
+    int rc = edge_callers_parse(&callers, &c->caller, err);
+    edge_callers_fini(&callers);
+    return rc;
+}
+
+/* dir/sub/edge.sock, making dir/sub if it is not there. */
+static char *socket_in(const char *dir, size_t dir_len, const char *sub)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%.*s%s", (int)dir_len, dir, sub) < 0)
+        return NULL;
+    if (sub[0] != '\0')
+        (void)mkdir(path, 0700); /* binding says what is wrong with it */
+    char *full = NULL;
+    if (asprintf(&full, "%s/edge.sock", path) < 0)
+        full = NULL;
+    free(path);
+    return full;
+}
+
+char *edge_config_socket(const struct edge_config *c, bool *is_auto)
+{
+    const char *s = c->http_socket;
+    *is_auto = strcmp(s, "auto") == 0;
+    if (s[0] == '\0' || strcmp(s, "none") == 0)
+        return NULL;
+    if (!*is_auto)
+        return strdup(s);
+    const char *dir = getenv("RUNTIME_DIRECTORY"); /* set by systemd; a list */
+    if (dir != NULL && dir[0] == '/')
+        return socket_in(dir, strcspn(dir, ":"), "");
+    dir = getenv("XDG_RUNTIME_DIR");
+    if (dir != NULL && dir[0] == '/')
+        return socket_in(dir, strlen(dir), "/waypost");
+    return socket_in("/run", 4, "/waypost");
+}
+
+char *edge_config_uplink_program(const struct edge_config *c)
+{
+    if (c->uplink_program[0] != '\0')
+        return strdup(c->uplink_program);
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *path = NULL;
+    if (n > 0) {
+        self[n] = '\0';
+        char *slash = strrchr(self, '/');
+        if (slash != NULL &&
+            asprintf(&path, "%.*s/waypost-uplink", (int)(slash - self), self) >= 0) {
+            if (access(path, X_OK) == 0)
+                return path;
+            free(path);
+        }
+    }
+    return strdup(WP_LIBEXECDIR "/waypost-uplink");
+}

@@ -1,0 +1,49 @@
+/* The daemon's parts, put together by main.c. One thread, the loop's; the engine has its own behind
+ * eng_sched. */
+#ifndef EDGE_EDGE_H
+#define EDGE_EDGE_H
+
+#include "edge/caller.h"
+#include "edge/config.h"
+#include "edge/metrics.h"
+#include "engine/sched.h"
+#include "net/local/http.h"
+#include "net/local/loop.h"
+#include "router/detect.h"
+#include "router/router.h"
+
+struct edge_req;
+struct edge_uplink;
+struct edge_dlog;
+
+struct edge {
+    struct edge_config cfg;
+    struct edge_callers callers;
+    const char *model_name;
+
+    struct net_loop *loop;
+    struct net_http *http;
+    struct eng_model *model;
+    const struct eng_chat_format *chat;
+    struct eng_sched *sched;
+    struct net_watch *sched_watch;
+
+    struct rt_policy *policy_own;   /* NULL: none or broken */
+    const struct rt_policy *policy; /* never NULL */
+    char policy_label[128];         /* version and hash, for the header */
+    struct rt_detect *detect;
+
+    struct edge_uplink *uplink; /* NULL: nothing can leave */
+    struct edge_dlog *dlog;     /* NULL: none */
+    struct edge_metrics metrics;
+
+    struct edge_req *req_head;              /* every request that is not freed */
+    int n_req;                              /* accepted and not yet answered */
+    struct edge_req *wait_head, *wait_tail; /* for a session, in order */
+    int n_wait, n_session;                  /* waiting; sessions in use */
+    struct net_timer *later;                /* frees ended requests, starts waiting ones */
+    bool draining;
+    struct net_timer *drain;
+};
+
+#endif

@@ -1,0 +1,154 @@
+#include "edge/facts.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "edge/uplink_link.h"
+
+static int class_refuse(struct api_error *e, int status, int code, const char *fmt, ...)
+    BASE_PRINTF(4, 5);
+
+/* Only callers' names and the configuration's words are shown: a label may be anything. */
+static int class_refuse(struct api_error *e, int status, int code, const char *fmt, ...)
+{
+    va_list ap;
+    *e = (struct api_error){.status = status,
+                            .type = status == 403 ? "permission_error" : "invalid_request_error",
+                            .code = "data_class_not_permitted"};
+    snprintf(e->param, sizeof e->param, "metadata.data_class");
+    va_start(ap, fmt);
+    vsnprintf(e->message, sizeof e->message, fmt, ap);
+    va_end(ap);
+    return code;
+}
+
+static void class_add(struct rt_facts *f, const char *cls)
+{
+    for (int i = 0; i < f->n_cls; i++) {
+        if (strcmp(f->cls[i], cls) == 0)
+            return;
+    }
+    if (f->n_cls < RT_MAX_CLASS)
+        f->cls[f->n_cls++] = cls;
+}
+
+int edge_facts_classes(struct edge_req *r, struct api_error *e)
+{
+    struct rt_facts *f = &r->facts;
+    const char *declared = r->api.data_class;
+    if (r->api.hint != NULL && strcmp(r->api.hint, "local") != 0) {
+        *e = (struct api_error){
+            .status = 400, .type = "invalid_request_error", .code = "route_hint"};
+        snprintf(e->param, sizeof e->param, "metadata.route");
+        snprintf(
+            e->message, sizeof e->message,
+            "metadata.route can only be 'local': a request may tighten its route, not widen it.");
+        return BASE_EINVAL;
+    }
+    f->n_cls = 0;
+    if (declared == NULL) {
+        declared = EDGE_CLASS_CABIN;
+    } else if (!edge_class_ok(declared)) {
+        return class_refuse(e, 400, BASE_EINVAL,
+                            "metadata.data_class must be letters, digits, dots and dashes.");
+    } else if (strcmp(declared, EDGE_CLASS_CABIN) != 0 && !edge_caller_may(r->caller, declared)) {
+        return class_refuse(
+            e, 403, BASE_EPERM,
+            "Caller '%s' may not declare this data class: it is not among the classes "
+            "of its `caller` entry in the configuration.",
+            r->caller->name);
+    }
+    class_add(f, declared);
+    uint64_t found = 0;
+    for (int i = 0; i < r->api.n_msg; i++)
+        rt_detect_run(r->e->detect, r->api.msg[i].content, r->api.msg[i].len, &found);
+    for (int i = 0; i < rt_detect_n(r->e->detect); i++) {
+        if ((found >> i & 1) == 0)
+            continue;
+        if (f->n_cls == RT_MAX_CLASS) {
+            /* More than can be said: nobody may reason about it. */
+            f->n_cls = 0;
+            return 0;
+        }
+        class_add(f, rt_detect_class(r->e->detect, i));
+    }
+    return 0;
+}
+
+static void set_str(struct rt_facts *f, enum rt_fact_id id, const char *s)
+{
+    f->v[id] = (struct rt_value){.have = s != NULL, .s = s};
+}
+
+static void set_int(struct rt_facts *f, enum rt_fact_id id, int64_t i)
+{
+    f->v[id] = (struct rt_value){.have = true, .i = i};
+}
+
+static void set_bool(struct rt_facts *f, enum rt_fact_id id, bool b)
+{
+    f->v[id] = (struct rt_value){.have = true, .b = b};
+}
+
+/* Times on the device, from the measured rates and what is in line before this request. */
+static void predict(struct edge_req *r)
+{
+    struct rt_facts *f = &r->facts;
+    struct eng_sched_stats s = {0};
+    eng_sched_stats(r->e->sched, &s);
+    set_int(f, RT_F_ENGINE_QUEUE, r->e->n_session + r->e->n_wait);
+    if (!(s.prefill_tok_s > 0))
+        return;
+    double first_ms = 1000.0 * (r->n_prompt + s.n_row_waiting) / s.prefill_tok_s;
+    set_int(f, RT_F_ENGINE_FIRST_MS, (int64_t)first_ms);
+    if (!(s.decode_tok_s > 0))
+        return;
+    double answer_ms = 1000.0 * r->max_new / s.decode_tok_s;
+    /* Those who wait for a session come first; each holds one for about as long as this one will.
+     */
+    double turns = 1.0 + (double)r->e->n_wait / (double)r->e->cfg.engine_sessions;
+    set_int(f, RT_F_ENGINE_LOCAL_MS, (int64_t)((first_ms + answer_ms) * turns));
+}
+
+static int links_copy(struct edge_req *r)
+{
+    int n = 0;
+    const struct rt_target_link *now = edge_uplink_links(r->e->uplink, &n);
+    /* No uplink is a link that is down for every target, not one that cannot be told. */
+    set_str(&r->facts, RT_F_LINK_STATE, edge_uplink_ready(r->e->uplink) ? "unknown" : "down");
+    r->facts.link = NULL;
+    r->facts.n_link = 0;
+    if (n == 0)
+        return 0;
+    struct rt_target_link *copy = base_arena_get(&r->arena, sizeof *copy * (size_t)n);
+    if (copy == NULL)
+        return BASE_ENOMEM;
+    for (int i = 0; i < n; i++) {
+        copy[i] = now[i];
+        copy[i].target = base_arena_strndup(&r->arena, now[i].target, strlen(now[i].target));
+        if (copy[i].target == NULL)
+            return BASE_ENOMEM;
+    }
+    r->facts.link = copy;
+    r->facts.n_link = n;
+    return 0;
+}
+
+int edge_facts_gather(struct edge_req *r)
+{
+    struct rt_facts *f = &r->facts;
+    set_str(f, RT_F_CALLER, r->caller->name);
+    f->v[RT_F_DATA_CLASS].have = f->n_cls > 0;
+    set_int(f, RT_F_REQ_PROMPT_TOK, r->n_prompt);
+    set_int(f, RT_F_REQ_MAX_TOK, r->max_new);
+    if (r->api.deadline_ms >= 0)
+        set_int(f, RT_F_REQ_DEADLINE_MS, r->api.deadline_ms);
+    set_bool(f, RT_F_REQ_STREAM, r->api.stream);
+    set_bool(f, RT_F_REQ_TOOLS, r->api.has_tools);
+    if (r->api.model[0] != '\0')
+        set_str(f, RT_F_REQ_MODEL, r->api.model);
+    set_str(f, RT_F_REQ_HINT, r->api.hint);
+    predict(r);
+    return links_copy(r);
+}

@@ -1,0 +1,370 @@
+/* waypost-edge: start-up as a list to be read, the loop, and the way down. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cli.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "edge/api.h"
+#include "edge/decision_log.h"
+#include "edge/edge.h"
+#include "edge/launcher.h"
+#include "edge/request.h"
+#include "edge/seal.h"
+#include "edge/uplink_link.h"
+
+enum { POLICY_MAX_BYTES = RT_MAX_TEXT_BYTES, POLICY_HASH_SHOWN = 6 };
+
+static bool
+    only_checking; /* --check-config: a broken policy is an error, not a reason to stay local */
+
+/* --- policy ---------------------------------------------------------------------------------- */
+
+static int file_read(const char *path, struct base_buf *out, struct base_err *err)
+{
+    char chunk[8192];
+    size_t n;
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return base_err_set(err, BASE_EIO, path, "cannot open: %s", strerror(errno));
+    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0 && base_buf_add(out, chunk, n) == 0)
+        ;
+    int rc = out->err != 0 ? base_err_set(err, out->err, path, "%s", base_code_str(out->err))
+             : ferror(f)   ? base_err_set(err, BASE_EIO, path, "cannot read: %s", strerror(errno))
+                           : 0;
+    fclose(f);
+    return rc;
+}
+
+/* *out stays NULL where no file is configured. The first finding is in err, all are logged. */
+static int policy_load(struct rt_policy **out, const char *path, struct base_err *err)
+{
+    struct base_buf text;
+    *out = NULL;
+    if (path[0] == '\0')
+        return 0;
+    struct rt_diags *diags = calloc(1, sizeof *diags);
+    if (diags == NULL)
+        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
+    base_buf_init(&text, POLICY_MAX_BYTES);
+    int rc = file_read(path, &text, err);
+    if (rc == 0) {
+        rc = rt_policy_compile(out, text.data != NULL ? (const char *)text.data : "", text.len,
+                               diags);
+        if (rc != 0)
+            base_err_set(err, rc, path, "the policy is broken: %s", base_code_str(rc));
+    }
+    bool first = rc != 0;
+    for (int i = 0; i < diags->n; i++) {
+        const struct rt_diag *d = &diags->at[i];
+        base_log(d->warning ? BASE_LOG_WARN : BASE_LOG_ERROR, "policy", "%s:%d:%d: %s", path,
+                 d->line, d->col, d->msg);
+        if (first && !d->warning) {
+            char place[160];
+            snprintf(place, sizeof place, "%.120s:%d:%d", path, d->line, d->col);
+            base_err_set(err, rc, place, "%s", d->msg);
+            first = false;
+        }
+    }
+    base_buf_fini(&text);
+    free(diags);
+    return rc;
+}
+
+static void policy_start(struct edge *e)
+{
+    struct base_err err = {0};
+    char line[512], hash[2 * POLICY_HASH_SHOWN + 1];
+    if (policy_load(&e->policy_own, e->cfg.policy_file, &err) != 0)
+        base_log_error("policy", "%s; every request stays on the device",
+                       base_err_line(&err, line, sizeof line));
+    e->policy = e->policy_own != NULL ? e->policy_own : rt_policy_none();
+    snprintf(e->policy_label, sizeof e->policy_label, "%.64s sha256:%s",
+             rt_policy_version(e->policy),
+             base_hex(rt_policy_hash(e->policy), POLICY_HASH_SHOWN, hash));
+}
+
+static int config_check(const void *cfg, struct base_err *err)
+{
+    const struct edge_config *c = cfg;
+    int rc = edge_config_check(cfg, err);
+    if (rc == 0 && only_checking) {
+        struct rt_policy *p = NULL;
+        rc = policy_load(&p, c->policy_file, err);
+        rt_policy_free(p);
+        if (rc == 0 && access(c->model_path, R_OK) != 0)
+            rc = base_err_set(err, BASE_EIO, "model.path", "cannot read %s: %s", c->model_path,
+                              strerror(errno));
+    }
+    return rc;
+}
+
+/* --- start ----------------------------------------------------------------------------------- */
+
+static int model_start(struct edge *e, struct base_err *err)
+{
+    const struct edge_config *c = &e->cfg;
+    struct eng_model_opt o = {.path = c->model_path, .layer_end = -1};
+    if (c->model_chat_format[0] != '\0')
+        o.chat_format = c->model_chat_format;
+    if (c->engine_cpu[0] != '\0')
+        o.cpu = c->engine_cpu;
+    int rc = eng_model_open(&e->model, &o, err);
+    if (rc == 0)
+        rc = eng_model_chat(e->model, &e->chat, err);
+    if (rc != 0)
+        return rc;
+    const char *slash = strrchr(c->model_path, '/');
+    e->model_name = c->model_name[0] != '\0' ? c->model_name
+                    : slash != NULL          ? slash + 1
+                                             : c->model_path;
+    /* Hashing reads every weight: now, not within the first request that leaves. */
+    if (c->uplink_config[0] != '\0' && eng_model_identity(e->model) == NULL)
+        return base_err_set(err, BASE_ENOMEM, "model.path", "out of memory");
+    return 0;
+}
+
+static int launcher_start(struct edge *e, struct edge_launcher *l, struct base_err *err)
+{
+    if (e->cfg.uplink_config[0] == '\0')
+        return 0;
+    char *program = edge_config_uplink_program(&e->cfg);
+    int rc = program == NULL ? base_err_set(err, BASE_ENOMEM, "uplink", "out of memory")
+             : access(program, X_OK) != 0
+                 ? base_err_set(err, BASE_EIO, "uplink.program", "cannot run %s: %s", program,
+                                strerror(errno))
+                 : edge_launcher_start(l, program, e->cfg.uplink_config, err);
+    free(program);
+    return rc;
+}
+
+static int uplink_start(struct edge *e, const struct edge_launcher *l, struct base_err *err)
+{
+    if (l->fd < 0)
+        return 0;
+    return edge_uplink_new(&e->uplink, e->loop, l->fd, (size_t)e->cfg.uplink_queue_bytes, err);
+}
+
+/* Written whole or not at all, so that a waiting script never reads half a number. */
+static int port_tell(const char *path, int port, struct base_err *err)
+{
+    char *tmp = NULL;
+    if (path[0] == '\0')
+        return 0;
+    if (asprintf(&tmp, "%s.new", path) < 0)
+        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
+    FILE *f = fopen(tmp, "we");
+    bool ok = f != NULL && fprintf(f, "%d\n", port) > 0;
+    ok = (f == NULL || fclose(f) == 0) && ok && rename(tmp, path) == 0;
+    free(tmp);
+    return ok ? 0 : base_err_set(err, BASE_EIO, path, "cannot write: %s", strerror(errno));
+}
+
+static int unix_bind(struct edge *e, struct base_err *err)
+{
+    bool is_auto = false;
+    char line[512];
+    char *path = edge_config_socket(&e->cfg, &is_auto);
+    int rc = 0;
+    if (path != NULL)
+        rc = net_http_listen_unix(e->http, path, edge_config_socket_mode(&e->cfg), err);
+    if (rc == 0 && path != NULL)
+        base_log_info("edge", "listening on %s", path);
+    if (rc != 0 && is_auto) {
+        base_log_warn("edge", "no unix socket: %s", base_err_line(err, line, sizeof line));
+        rc = 0;
+    }
+    free(path);
+    return rc;
+}
+
+static int bind_all(struct edge *e, int *port, struct base_err *err)
+{
+    const struct edge_config *c = &e->cfg;
+    struct net_http_limits lim = {.max_conn = (int)c->http_max_conn,
+                                  .max_body_bytes = (int)c->http_max_body_bytes,
+                                  .max_header_bytes = (int)c->http_max_header_bytes,
+                                  .read_deadline_ms = (int)c->http_read_deadline_ms,
+                                  .idle_deadline_ms = (int)c->http_idle_deadline_ms,
+                                  .max_out_bytes = (int)c->http_max_out_bytes};
+    int rc = net_http_new(&e->http, e->loop, &lim, edge_api_handle, e, err);
+    if (rc == 0 && strcmp(c->http_addr, "none") != 0) {
+        rc = net_http_listen_tcp(e->http, c->http_addr, (int)c->http_port, port, err);
+        if (rc == 0)
+            base_log_info("edge", "listening on %s:%d", c->http_addr, *port);
+    }
+    return rc != 0 ? rc : unix_bind(e, err);
+}
+
+static int seal(const struct edge *e, struct base_err *err)
+{
+    if (e->cfg.process_seal)
+        return edge_seal(err);
+    base_log_warn("edge", "process.seal is off: this process could open connections");
+    return 0;
+}
+
+static void on_engine(int fd, int what, void *arg)
+{
+    struct edge *e = arg;
+    (void)fd;
+    (void)what;
+    eng_sched_poll(e->sched);
+}
+
+static int engine_start(struct edge *e, struct base_err *err)
+{
+    const struct edge_config *c = &e->cfg;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct eng_sched_opt o = {
+        .n_thread = c->engine_threads > 0 ? (int)c->engine_threads
+                    : cores > 0           ? (int)cores
+                                          : 1,
+        /* A closed job lives on until the engine's next step: room for as many again. */
+        .max_job = 2 * (int)c->engine_sessions,
+        .n_ctx = (int)c->engine_context,
+        .chunk_tok = (int)c->engine_chunk,
+        .max_row = (int)(c->engine_chunk + c->engine_sessions),
+        .kv = c->engine_kv == EDGE_KV_F32 ? KERN_KV_F32 : KERN_KV_F16};
+    int rc = eng_sched_new(&e->sched, e->model, &o, err);
+    if (rc != 0)
+        return rc;
+    e->sched_watch = net_watch_new(e->loop, eng_sched_fd(e->sched), on_engine, e);
+    if (e->sched_watch == NULL)
+        return base_err_set(err, BASE_ENOMEM, "engine", "out of memory");
+    net_watch_want(e->sched_watch, NET_READ);
+    return 0;
+}
+
+static void on_drained(void *arg)
+{
+    struct edge *e = arg;
+    edge_req_fail_all(e, "The daemon is stopping.");
+    net_loop_stop(e->loop);
+}
+
+static void on_stop_signal(int signo, void *arg)
+{
+    struct edge *e = arg;
+    base_log_info("edge", "signal %d: stopping, %d requests under way", signo, e->n_req);
+    if (e->draining || e->n_req == 0) {
+        on_drained(e);
+        return;
+    }
+    e->draining = true;
+    net_http_stop_accepting(e->http);
+    net_timer_set(e->drain, e->cfg.process_drain_ms * 1000);
+}
+
+static int loop_start(struct edge *e, struct base_err *err)
+{
+    int rc = net_loop_new(&e->loop, err);
+    if (rc != 0)
+        return rc;
+    e->later = net_timer_new(e->loop, edge_req_housekeeping, e);
+    e->drain = net_timer_new(e->loop, on_drained, e);
+    if (e->later == NULL || e->drain == NULL ||
+        net_signal(e->loop, SIGTERM, on_stop_signal, e) != 0 ||
+        net_signal(e->loop, SIGINT, on_stop_signal, e) != 0)
+        return base_err_set(err, BASE_ENOMEM, "edge", "out of memory");
+    return 0;
+}
+
+static int dlog_start(struct edge *e, struct base_err *err)
+{
+    const struct edge_config *c = &e->cfg;
+    if (c->decision_log_file[0] == '\0')
+        return 0;
+    return edge_dlog_open(&e->dlog, c->decision_log_file, c->decision_log_max_bytes,
+                          (int)c->decision_log_keep, err);
+}
+
+/* Everything is taken down in the order that lets no callback find a part gone. */
+static void stop_all(struct edge *e, struct edge_launcher *l)
+{
+    edge_req_fail_all(e, "The daemon is stopping.");
+    if (e->later != NULL)
+        edge_req_housekeeping(e);
+    net_http_free(e->http);
+    net_watch_free(e->sched_watch);
+    eng_sched_free(e->sched);
+    edge_uplink_free(e->uplink);
+    edge_launcher_stop(l);
+    net_timer_free(e->later);
+    net_timer_free(e->drain);
+    net_loop_free(e->loop);
+    edge_dlog_close(e->dlog);
+    rt_detect_close(e->detect);
+    rt_policy_free(e->policy_own);
+    eng_model_close(e->model);
+    edge_callers_fini(&e->callers);
+    base_opt_fini(edge_opt, edge_n_opt, &e->cfg);
+}
+
+static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *err)
+{
+    int port = 0;
+    int rc = launcher_start(e, l, err); /* first: it must hold nothing of ours */
+    if (rc == 0)
+        rc = edge_callers_parse(&e->callers, &e->cfg.caller, err);
+    if (rc == 0)
+        rc = rt_detect_open(&e->detect, err);
+    if (rc == 0)
+        rc = model_start(e, err);
+    if (rc == 0)
+        rc = loop_start(e, err);
+    if (rc == 0)
+        rc = dlog_start(e, err);
+    if (rc == 0)
+        rc = uplink_start(e, l, err);
+    if (rc == 0)
+        rc = bind_all(e, &port, err);
+    if (rc == 0)
+        rc = seal(e, err);
+    if (rc == 0)
+        rc = engine_start(e, err); /* its threads are born sealed */
+    if (rc == 0)
+        rc = port_tell(e->cfg.http_port_file, port, err);
+    if (rc != 0)
+        return rc;
+    base_log_info("edge", "ready model=%s policy=%s uplink=%s", e->model_name, e->policy_label,
+                  e->uplink != NULL ? "yes" : "none");
+    rc = net_loop_run(e->loop);
+    return rc == 0 ? 0 : base_err_set(err, rc, "edge", "the event loop failed");
+}
+
+int main(int argc, char **argv)
+{
+    static struct edge e;
+    struct edge_launcher launcher = {.pid = -1, .fd = -1};
+    struct base_err err = {0};
+    char line[512];
+    const struct base_cli cli = {.program = "waypost-edge",
+                                 .summary = "local model, routing and the gate, on the ECU",
+                                 .opt = edge_opt,
+                                 .n_opt = edge_n_opt,
+                                 .check = config_check};
+    for (int i = 1; i < argc; i++)
+        only_checking = only_checking || strcmp(argv[i], "--check-config") == 0;
+    int status = base_cli_main(&cli, &e.cfg, argc, argv);
+    if (status >= 0) {
+        base_opt_fini(edge_opt, edge_n_opt, &e.cfg);
+        return status;
+    }
+    base_log_init("waypost-edge", (enum base_log_level)e.cfg.log_level);
+    umask(0077);
+    policy_start(&e);
+    status = 0;
+    if (edge_run(&e, &launcher, &err) != 0) {
+        base_log_error("edge", "%s", base_err_line(&err, line, sizeof line));
+        status = 1;
+    }
+    stop_all(&e, &launcher);
+    return status;
+}

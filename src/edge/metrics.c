@@ -1,0 +1,115 @@
+#include "edge/metrics.h"
+
+#include <inttypes.h>
+
+#include "edge/answer.h"
+#include "edge/edge.h"
+#include "edge/uplink_link.h"
+
+/* Upper bounds in seconds: a cabin command's first token to a long answer on a slow core. */
+static const double bound_s[EDGE_N_BUCKET] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+                                              1,    2.5,   5,    10,  30,   60};
+
+const char *edge_result_str(enum edge_result r)
+{
+    static const char *const name[] = {"ok", "refused", "error", "gone"};
+    return name[r];
+}
+
+static void observe(struct edge_histogram *h, int64_t us)
+{
+    double s = (double)us / 1e6;
+    int i = 0;
+    while (i < EDGE_N_BUCKET && s > bound_s[i])
+        i++;
+    h->bucket[i]++;
+    h->n++;
+    h->sum_s += s;
+}
+
+void edge_metrics_first_token(struct edge_metrics *m, int64_t us)
+{
+    observe(&m->first_token, us);
+}
+
+void edge_metrics_total(struct edge_metrics *m, int64_t us)
+{
+    observe(&m->total, us);
+}
+
+static void head(struct base_buf *b, const char *name, const char *type, const char *help)
+{
+    base_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void counter(struct base_buf *b, const char *name, const char *help, uint64_t v)
+{
+    head(b, name, "counter", help);
+    base_buf_printf(b, "%s %" PRIu64 "\n", name, v);
+}
+
+static void gauge(struct base_buf *b, const char *name, const char *help, double v)
+{
+    head(b, name, "gauge", help);
+    base_buf_printf(b, "%s %.9g\n", name, v);
+}
+
+static void histogram(struct base_buf *b, const char *name, const char *help,
+                      const struct edge_histogram *h)
+{
+    uint64_t sum = 0;
+    head(b, name, "histogram", help);
+    for (int i = 0; i < EDGE_N_BUCKET; i++) {
+        sum += h->bucket[i];
+        base_buf_printf(b, "%s_bucket{le=\"%.9g\"} %" PRIu64 "\n", name, bound_s[i], sum);
+    }
+    base_buf_printf(b, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n%s_sum %.9g\n%s_count %" PRIu64 "\n",
+                    name, h->n, name, h->sum_s, name, h->n);
+}
+
+static void requests(struct base_buf *b, const struct edge_metrics *m)
+{
+    head(b, "waypost_requests_total", "counter", "Requests ended, by route and result.");
+    for (int i = 0; i < EDGE_N_ROUTE; i++) {
+        for (int k = 0; k < EDGE_N_RESULT; k++)
+            base_buf_printf(b, "waypost_requests_total{route=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                            rt_mode_str((enum rt_mode)i), edge_result_str((enum edge_result)k),
+                            m->request[i][k]);
+    }
+    head(b, "waypost_answers_total", "counter", "Answers ended, by the tier that made the tokens.");
+    for (unsigned i = 1; i < 4; i++)
+        base_buf_printf(b, "waypost_answers_total{tier=\"%s\"} %" PRIu64 "\n", edge_tier_str(i),
+                        m->tier[i]);
+}
+
+int edge_metrics_write(const struct edge *e, struct base_buf *b)
+{
+    const struct edge_metrics *m = &e->metrics;
+    struct eng_sched_stats s = {0};
+    eng_sched_stats(e->sched, &s);
+    head(b, "waypost_build_info", "gauge", "The version that runs.");
+    base_buf_printf(b, "waypost_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+    requests(b, m);
+    counter(b, "waypost_rejected_busy_total", "Requests answered 429.", m->rejected_busy);
+    counter(b, "waypost_fall_backs_total", "Escalations that failed and fell back.", m->fall_back);
+    counter(b, "waypost_released_bytes_total", "Body bytes released through the gate.",
+            m->released_bytes);
+    counter(b, "waypost_prompt_tokens_total", "Prompt tokens of ended requests.", m->prompt_tok);
+    counter(b, "waypost_answer_tokens_total", "Answer tokens of ended requests.", m->answer_tok);
+    histogram(b, "waypost_first_token_seconds", "From the request to its first token.",
+              &m->first_token);
+    histogram(b, "waypost_request_seconds", "From the request to the end of its answer.",
+              &m->total);
+    gauge(b, "waypost_requests_active", "Requests under way.", e->n_req);
+    gauge(b, "waypost_requests_waiting", "Requests that wait for a session.", e->n_wait);
+    gauge(b, "waypost_engine_jobs", "Sessions in the running batch.", s.n_job);
+    gauge(b, "waypost_engine_rows_waiting", "Rows fed and not yet run.", s.n_row_waiting);
+    gauge(b, "waypost_engine_prefill_tokens_per_second", "Moving average; 0: not known yet.",
+          s.prefill_tok_s);
+    gauge(b, "waypost_engine_decode_tokens_per_second", "One session's view; 0: not known yet.",
+          s.decode_tok_s);
+    counter(b, "waypost_engine_steps_total", "Steps of the batch.", s.n_step);
+    gauge(b, "waypost_uplink_ready", "1 while an uplink process is ready.",
+          edge_uplink_ready(e->uplink) ? 1 : 0);
+    return b->err;
+}

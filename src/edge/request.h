@@ -1,0 +1,99 @@
+/* A request's life: accepted, labelled, decided, carried out by an executor, answered exactly once.
+ * Everything that a request owns hangs on struct edge_req. Loop thread only.
+ *
+ * Ending is deferred: edge_req_finish, _fail and a client's disconnect stop the executor and mark
+ * the request ended; its memory goes a turn of the loop later. So a callback may end its own
+ * request, and must return at once when a function here says that it is over. */
+#ifndef EDGE_REQUEST_H
+#define EDGE_REQUEST_H
+
+#include "api/chat.h"
+#include "base/arena.h"
+#include "edge/answer.h"
+#include "edge/edge.h"
+
+enum { EDGE_ID_MAX = 64 };
+
+/* How a decision is carried out. start: begins; a session is granted if needs_session. stop: drops
+ * engine and uplink work now; called once, and never calls back. */
+struct edge_exec {
+    bool needs_session;
+    void (*start)(struct edge_req *r);
+    void (*stop)(struct edge_req *r);
+};
+extern const struct edge_exec edge_exec_local, edge_exec_prompt, edge_exec_hidden;
+
+struct edge_req {
+    struct edge *e;
+    struct net_req *http; /* NULL: answered or the client is gone */
+    struct base_arena arena;
+    struct api_request api;
+
+    char id[EDGE_ID_MAX + 1]; /* x-request-id */
+    uint8_t decision_id[16];  /* ours, random: joins the decision log and the ledger */
+    char completion_id[48];   /* "chatcmpl-…" */
+    const struct edge_caller *caller;
+    int64_t start_us, created_us; /* monotonic, real */
+    int64_t deadline_us;          /* monotonic */
+    struct net_timer *deadline;
+
+    struct rt_facts facts;
+    struct rt_decision dec;
+    enum rt_mode route;    /* as it is being carried out: a fallback changes it */
+    char fallback_why[96]; /* "" or why the route was left */
+
+    int32_t *prompt;       /* [n_prompt], owned */
+    int n_prompt, max_new; /* tokens */
+
+    const struct edge_exec *exec; /* NULL: none runs */
+    void *x;                      /* the executor's own */
+    bool started, has_session, is_waiting;
+    struct edge_req *wait_next;
+
+    struct edge_answer answer;
+    uint64_t released_bytes; /* through the gate */
+    bool ended, completed;   /* answered or gone; with a whole answer */
+    struct edge_req *next, *prev;
+};
+
+/* Takes an HTTP request that is meant for the model. Always answers it in the end. */
+void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat);
+
+/* The answer is complete. finish_reason: "stop" or "length". */
+void edge_req_finish(struct edge_req *r, const char *finish_reason);
+
+/* No answer, or no more of it: an error object, or an error event if the answer has begun. */
+void edge_req_fail(struct edge_req *r, const struct api_error *err);
+void edge_req_fail_f(struct edge_req *r, int status, const char *type, const char *code,
+                     const char *fmt, ...) BASE_PRINTF(5, 6);
+
+/* The escalation went wrong (why: for the log and the decision log, no content). Goes on locally if
+ * the decision's fallback is local, else ends the request. The executor has been stopped. */
+void edge_req_fall_back(struct edge_req *r, const struct base_err *why);
+
+/* The same for an executor that goes on by itself: only notes it. false: the fallback is not local,
+ * and the request has been failed. */
+bool edge_req_note_fall_back(struct edge_req *r, const struct base_err *why);
+
+/* Replaces the executor (stopping the present one) and starts it, perhaps after waiting for a
+ * session. */
+void edge_req_run(struct edge_req *r, const struct edge_exec *x);
+
+/* Decides again with more facts. true if the outcome is now to be carried out elsewhere; the caller
+ * then calls edge_req_carry_out. */
+bool edge_req_decide(struct edge_req *r);
+void edge_req_carry_out(struct edge_req *r);
+
+/* Milliseconds until the deadline, at least 1. */
+uint32_t edge_req_left_ms(const struct edge_req *r);
+
+/* Sampling as the caller asked for it. */
+void edge_req_sampling(const struct edge_req *r, struct eng_sample_params *out);
+
+/* Ends every open request with 503 (shutdown). */
+void edge_req_fail_all(struct edge *e, const char *why);
+
+/* The loop's later-timer. */
+void edge_req_housekeeping(void *edge);
+
+#endif

@@ -1,0 +1,60 @@
+/* The edge's end of the socketpair to the uplink: reads its messages, keeps the links' states,
+ * hands each request's messages to its executor. It writes only what the gate has queued. Loop
+ * thread.
+ *
+ * The launcher starts (and restarts) the uplink and hands over a fresh socket each time. */
+#ifndef EDGE_UPLINK_LINK_H
+#define EDGE_UPLINK_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "net/local/loop.h"
+#include "router/facts.h"
+#include "wire/ipc.h"
+
+struct edge_uplink;
+
+struct edge_up_cb {
+    void (*on_head)(void *arg, int status);
+    void (*on_data)(void *arg, const uint8_t *p, size_t len);
+    /* Always the last call; code 0: the response came whole. message: no content. */
+    void (*on_closed)(void *arg, int code, const char *message);
+};
+
+/* One escalation. Made and driven by gate.c; freed when the uplink has closed it. */
+struct edge_up_req {
+    struct edge_uplink *u;
+    uint32_t id;
+    const struct edge_up_cb *cb; /* NULL: nobody listens any more */
+    void *arg;
+    uint64_t released_bytes, max_bytes;
+    bool body_ended;
+    struct edge_up_req *next;
+};
+
+/* launcher_fd: where sockets come from; borrowed. */
+int edge_uplink_new(struct edge_uplink **out, struct net_loop *l, int launcher_fd,
+                    size_t max_queue_bytes, struct base_err *err) BASE_MUST_CHECK;
+void edge_uplink_free(struct edge_uplink *u); /* NULL is fine; no callbacks */
+
+/* It has read its configuration and said so. u may be NULL. */
+bool edge_uplink_ready(const struct edge_uplink *u);
+/* Not ready yet, but only just started: whoever waits for the daemon may wait a little longer. */
+bool edge_uplink_starting(const struct edge_uplink *u);
+/* Whether the uplink has such a target. */
+bool edge_uplink_has_target(const struct edge_uplink *u, const char *target);
+/* The links' states for the router: [*n], valid until the loop turns. u may be NULL. */
+const struct rt_target_link *edge_uplink_links(const struct edge_uplink *u, int *n);
+
+/* For gate.c: a new request with a fresh id. NULL: out of memory. */
+struct edge_up_req *edge_uplink_attach(struct edge_uplink *u, const struct edge_up_cb *cb,
+                                       void *arg);
+/* For gate.c: gives up a request of which nothing was queued. */
+void edge_uplink_drop(struct edge_up_req *q);
+/* For gate.c: whole encoded messages. Errors: BASE_ELIMIT (queue), BASE_ENOMEM, BASE_ECLOSED. */
+int edge_uplink_queue(struct edge_uplink *u, const void *p, size_t len) BASE_MUST_CHECK;
+
+#endif

@@ -1,1 +1,5 @@
-# waypostctl model: CTL_SOURCES += …, CTL_CPPFLAGS += -DWP_CTL_…, CTL_LIBS += …
+# waypostctl model
+CTL_SOURCES += src/ctl/model.c src/ctl/model.h src/ctl/model_bench.c src/ctl/model_info.c \
+	src/ctl/model_score.c src/ctl/model_tok.c
+CTL_CPPFLAGS += -DWP_CTL_MODEL
+CTL_LIBS += $(ENGINE_LIBS)

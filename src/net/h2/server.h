@@ -51,6 +51,8 @@ void *net_h2_data(const struct net_h2_stream *s);
 struct net_h2_header {
     const char *name, *value;
 };
+/* None of the four calls below calls back: on_close and on_writable come later, from the loop, so a
+ * caller may go on using what belongs to the stream. */
 /* Response headers; content-length is never sent for streams. */
 int net_h2_respond(struct net_h2_stream *s, int status, const struct net_h2_header *h, int n_h)
     BASE_MUST_CHECK;

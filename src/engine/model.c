@@ -52,6 +52,7 @@ void eng_model_close(struct eng_model *m)
         return;
     eng_weights_fini(m);
     free(m->id.layer);
+    eng_chat_free(m->chat);
     eng_tok_close(m->tok);
     gguf_close(m->file);
     free(m);

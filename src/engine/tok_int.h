@@ -37,8 +37,8 @@ struct eng_tok {
     uint32_t *off;           /* [n_vocab + 1] into pool */
     uint8_t *type;           /* [n_vocab] enum tok_type */
     uint8_t *is_end;         /* [n_vocab] */
-    struct tok_keys word;    /* what text may become: normal, user-defined and unused tokens */
-    struct tok_keys special; /* control and user-defined ones */
+    struct tok_keys word;    /* what merging may make */
+    struct tok_keys special; /* control and user-defined tokens, found as they stand */
     bool special_first[256], user_first[256]; /* first bytes of those, of the user-defined alone */
     int32_t byte_id[256];                     /* -1: this vocabulary has no token for the byte */
     int32_t bos, eos, unk;                    /* -1: none */

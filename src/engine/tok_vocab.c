@@ -61,18 +61,17 @@ int32_t tok_keys_find(const struct eng_tok *t, const struct tok_keys *k, const c
     return compare_text(text, n, s, len) == 0 ? k->key[lo].id : -1;
 }
 
+/* User-defined tokens are taken out of the text before anything merges; but a BPE merge may name
+ * one. */
 static bool is_word(const struct eng_tok *t, int32_t id)
 {
-    return t->type[id] == TOK_NORMAL || t->type[id] == TOK_USER || t->type[id] == TOK_UNUSED;
+    return t->type[id] == TOK_NORMAL || t->type[id] == TOK_UNUSED ||
+           (t->type[id] == TOK_USER && t->kind == TOK_BPE);
 }
 
-/* SentencePiece's user-defined runs of spaces are words only: raw text shows no marks. */
 static bool is_special(const struct eng_tok *t, int32_t id)
 {
-    size_t n;
-    const char *s = tok_text(t, id, &n);
-    return t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN ||
-           (t->type[id] == TOK_USER && (t->kind == TOK_BPE || memchr(s, ' ', n) == NULL));
+    return t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN || t->type[id] == TOK_USER;
 }
 
 static int keys_build(struct eng_tok *t, struct tok_keys *k,
@@ -153,7 +152,7 @@ static size_t decode(const struct eng_tok *t, int32_t id, struct gguf_str s, cha
         return n;
     n = 0;
     for (size_t i = 0; i < s.len;) {
-        bool mark = t->kind == TOK_SPM && is_word(t, id) && s.len - i >= 3 &&
+        bool mark = t->kind == TOK_SPM && (plain || t->type[id] == TOK_USER) && s.len - i >= 3 &&
                     memcmp(s.s + i, "\xe2\x96\x81", 3) == 0;
         out[n++] = mark ? ' ' : s.s[i];
         i += mark ? 3 : 1;

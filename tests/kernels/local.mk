@@ -1,5 +1,8 @@
 # Plain TAP, no cmocka: these cross-build and run under emulation (scripts/check-arm64).
-KERNEL_TESTS = tests/kernels/check_kernels
+KERNEL_TESTS = \
+	tests/kernels/check_kernels \
+	tests/kernels/check_pool \
+	tests/kernels/check_quant
 check_PROGRAMS += $(KERNEL_TESTS)
 TESTS += $(KERNEL_TESTS)
 KERNEL_TEST_LIBS = $(ENGINE_LIBS) $(BASE_LIBS)
@@ -10,3 +13,22 @@ tests_kernels_check_kernels_SOURCES = \
 	tests/kernels/tap.h \
 	tests/kernels/types.h
 tests_kernels_check_kernels_LDADD = $(KERNEL_TEST_LIBS)
+tests_kernels_check_pool_SOURCES = tests/kernels/check_pool.c tests/kernels/tap.h
+tests_kernels_check_pool_LDADD = $(KERNEL_TEST_LIBS)
+tests_kernels_check_quant_SOURCES = \
+	tests/kernels/check_quant.c \
+	tests/kernels/tap.h \
+	tests/kernels/types.h
+tests_kernels_check_quant_LDADD = $(KERNEL_TEST_LIBS)
+EXTRA_DIST += \
+	tests/fixtures/quant/BF16.bin \
+	tests/fixtures/quant/F16.bin \
+	tests/fixtures/quant/Q4_0.bin \
+	tests/fixtures/quant/Q4_1.bin \
+	tests/fixtures/quant/Q4_K.bin \
+	tests/fixtures/quant/Q5_0.bin \
+	tests/fixtures/quant/Q5_1.bin \
+	tests/fixtures/quant/Q5_K.bin \
+	tests/fixtures/quant/Q6_K.bin \
+	tests/fixtures/quant/Q8_0.bin \
+	tests/fixtures/quant/make.py

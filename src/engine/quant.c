@@ -194,7 +194,7 @@ void quant_dequant_row(uint32_t type, const void *src, float *dst, int64_t n)
         quant_dequant_q6_k(b, dst, n / QUANT_SUPER);
         return;
     default:
-        assert(!"unsupported type: the loader must have refused it");
+        assert(0 && "the loader refuses such types");
     }
 }
 

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #ifdef __aarch64__
 #include <sys/auxv.h>
 #include <asm/hwcap.h>
@@ -13,11 +16,17 @@
 #include "engine/kernels/kern_impl.h"
 
 #ifdef __x86_64__
+/* Not every compiler's __builtin_cpu_supports knows this one. */
+static bool cpu_has_f16c(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
 /* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
 static bool cpu_has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
 }
 
 static bool cpu_has_avx512(void)
@@ -161,7 +170,7 @@ const char *kern_cpu_features(char *buf, size_t size_bytes)
     REPORT("avx", __builtin_cpu_supports("avx"));
     REPORT("avx2", __builtin_cpu_supports("avx2"));
     REPORT("fma", __builtin_cpu_supports("fma"));
-    REPORT("f16c", __builtin_cpu_supports("f16c"));
+    REPORT("f16c", cpu_has_f16c());
     REPORT("avx512f", __builtin_cpu_supports("avx512f"));
     REPORT("avx512bw", __builtin_cpu_supports("avx512bw"));
     REPORT("avx512vl", __builtin_cpu_supports("avx512vl"));

@@ -1,1 +1,4 @@
-# tests of e2e
+# End-to-end tests: real processes over loopback, on a tiny model (tests/fixtures/mktiny).
+E2E_TESTS = tests/e2e/test_edge_local.py
+TESTS += $(E2E_TESTS)
+EXTRA_DIST += $(E2E_TESTS) tests/e2e/wp.py

@@ -21,6 +21,7 @@ struct builder {
     struct rt_yaml *last[MAX_DEPTH];      /* their youngest child */
     const struct rt_yaml *key[MAX_DEPTH]; /* in a mapping: the key that waits for its value */
     int depth, n_node;
+    int end_line, end_col; /* of the text */
     struct rt_yaml *root;
 };
 
@@ -171,10 +172,14 @@ static int syntax_error(struct builder *b)
     const yaml_parser_t *p = &b->parser;
     if (p->error == YAML_MEMORY_ERROR)
         return BASE_ENOMEM;
-    /* Line breaks may leave problem_mark one past the end; context_mark is where it began. */
-    rt_diag_add(b->d, false, (int)p->problem_mark.line + 1, (int)p->problem_mark.column + 1,
-                "not valid YAML: %s%s%s", p->problem != NULL ? p->problem : "unreadable",
-                p->context != NULL ? " " : "", p->context != NULL ? p->context : "");
+    int line = (int)p->problem_mark.line + 1, col = (int)p->problem_mark.column + 1;
+    if (line > b->end_line) { /* libyaml ends the last line even where the text does not */
+        line = b->end_line;
+        col = b->end_col;
+    }
+    rt_diag_add(b->d, false, line, col, "not valid YAML: %s%s%s",
+                p->problem != NULL ? p->problem : "unreadable", p->context != NULL ? " " : "",
+                p->context != NULL ? p->context : "");
     return BASE_EFORMAT;
 }
 
@@ -194,6 +199,8 @@ int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, struct rt_
         rt_diag_add(d, false, line, col, "the text holds %s", what);
         return BASE_EFORMAT;
     }
+    b.end_line = line;
+    b.end_col = col;
     if (yaml_parser_initialize(&b.parser) == 0)
         return BASE_ENOMEM;
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);

@@ -1,5 +1,20 @@
-check_PROGRAMS += tests/router/test_detect
-TESTS += tests/router/test_detect
+ROUTER_TESTS = \
+	tests/router/test_decide \
+	tests/router/test_detect \
+	tests/router/test_policy
+check_PROGRAMS += $(ROUTER_TESTS)
+TESTS += $(ROUTER_TESTS)
+ROUTER_TEST_LIBS = $(ROUTER_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
 tests_router_test_detect_SOURCES = tests/router/test_detect.c
 tests_router_test_detect_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_detect_LDADD = $(ROUTER_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_router_test_detect_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_policy_SOURCES = tests/router/test_policy.c
+tests_router_test_policy_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_decide_SOURCES = tests/router/test_decide.c
+tests_router_test_decide_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_decide_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_decide_LDADD = $(ROUTER_TEST_LIBS)

@@ -1,10 +1,22 @@
 ROUTER_TESTS = \
+	tests/router/test_cases \
 	tests/router/test_decide \
 	tests/router/test_detect \
 	tests/router/test_policy
 check_PROGRAMS += $(ROUTER_TESTS)
-TESTS += $(ROUTER_TESTS)
+TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py
+EXTRA_DIST += docs/policy.md tests/router/test_ctl_policy.py \
+	tests/router/cases/links.yaml tests/router/cases/links.cases
 ROUTER_TEST_LIBS = $(ROUTER_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+tests_router_test_cases_SOURCES = tests/router/test_cases.c
+tests_router_test_cases_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_cases_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_decide_SOURCES = tests/router/test_decide.c
+tests_router_test_decide_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_decide_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_decide_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_detect_SOURCES = tests/router/test_detect.c
 tests_router_test_detect_CFLAGS = $(TEST_CFLAGS)
@@ -13,8 +25,3 @@ tests_router_test_detect_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_policy_SOURCES = tests/router/test_policy.c
 tests_router_test_policy_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
-
-tests_router_test_decide_SOURCES = tests/router/test_decide.c
-tests_router_test_decide_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_decide_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
-tests_router_test_decide_LDADD = $(ROUTER_TEST_LIBS)

@@ -5,7 +5,8 @@ libwp_netlocal_a_SOURCES = src/net/local/loop.h src/net/local/loop.c src/net/loc
 libwp_netlocal_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS)
 NETLOCAL_LIBS = libwp_netlocal.a $(EVENT_LIBS)
 
-libwp_neth2_a_SOURCES = src/net/h2/server.h src/net/h2/client.h
+libwp_neth2_a_SOURCES = src/net/h2/server.h src/net/h2/client.h \
+	src/net/h2/client.c src/net/h2/client_curl.c src/net/h2/client_impl.h
 libwp_neth2_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(EVENT_SSL_CFLAGS) $(SSL_CFLAGS) $(NGHTTP2_CFLAGS) $(CURL_CFLAGS)
 NETH2_LIBS = libwp_neth2.a $(EVENT_SSL_LIBS) $(SSL_LIBS) $(CRYPTO_LIBS)
 NETH2S_LIBS = $(NETH2_LIBS) $(NGHTTP2_LIBS)

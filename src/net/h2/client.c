@@ -285,7 +285,6 @@ int net_h2c_open(struct net_h2c_stream **out, struct net_h2c *c, const struct ne
     s->cb = cb;
     s->arg = arg;
     s->preconnect = r == NULL;
-    s->fd = CURL_SOCKET_BAD;
     base_buf_init(&s->out, NET_H2C_MAX_QUEUE);
     s->deadline = net_timer_new(c->loop, deadline_fire, s);
     e = s->deadline != NULL ? h2c_easy_new(s, r, err)
@@ -354,9 +353,14 @@ uint64_t net_h2c_bytes_in(const struct net_h2c_stream *s)
 
 int64_t net_h2c_rtt_us(const struct net_h2c_stream *s)
 {
-    struct tcp_info info;
-    socklen_t len = sizeof info;
-    if (s->fd == CURL_SOCKET_BAD || getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return 0;
-    return info.tcpi_rtt;
+    /* Others of the link's descriptors: an address family that lost the race, a lookup's wake-up.
+     */
+    for (const struct h2c_watch *w = s->link->watches; w != NULL; w = w->next) {
+        struct tcp_info info;
+        socklen_t len = sizeof info;
+        if (getsockopt(w->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+            info.tcpi_state == TCP_ESTABLISHED)
+            return info.tcpi_rtt;
+    }
+    return 0;
 }

@@ -75,6 +75,7 @@ static struct h2c_watch *watch_new(struct h2c_link *l, int fd)
         free(w);
         return NULL;
     }
+    w->fd = fd;
     w->next = l->watches;
     l->watches = w;
     return w;
@@ -145,8 +146,12 @@ CURLM *h2c_multi_new(struct h2c_link *l)
 static void on_tls_info(const SSL *ssl, int where, int ret)
 {
     struct h2c_link *l = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
-    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && ret >> 8 == SSL3_AL_FATAL)
+    if (ret >> 8 != SSL3_AL_FATAL)
+        return;
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT)
         l->tls_alert = ret & 0xff;
+    else if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT)
+        l->tls_we_alert = true;
 }
 
 static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *arg)
@@ -154,6 +159,7 @@ static CURLcode on_tls_context(CURL *easy, void *ssl_ctx, void *arg)
     struct net_h2c_stream *s = arg;
     (void)easy;
     s->link->tls_alert = -1;
+    s->link->tls_we_alert = false;
     /* No keys in files, whatever SSLKEYLOGFILE says. */
     SSL_CTX_set_keylog_callback(ssl_ctx, NULL);
     SSL_CTX_set_info_callback(ssl_ctx, on_tls_info);
@@ -190,8 +196,6 @@ static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, in
     (void)peer_ip, (void)local_ip, (void)peer_port, (void)local_port;
     if (s->canceled || s->err.code != 0 || check_connection(s) != 0)
         return CURL_PREREQFUNC_ABORT;
-    if (curl_easy_getinfo(s->easy, CURLINFO_ACTIVESOCKET, &s->fd) != CURLE_OK)
-        s->fd = CURL_SOCKET_BAD;
     if (!s->ready) { /* libcurl may try again on a new connection */
         s->ready = true;
         net_timer_set(s->deadline, s->deadline_at_us - base_clock_mono_us());

@@ -13,6 +13,7 @@ struct h2c_watch {
     struct h2c_watch *next;
     struct h2c_link *link;
     struct net_watch *w;
+    int fd;
 };
 
 /* A target and its one connection. A libcurl multi handle of its own: closing the handle is the way to
@@ -27,7 +28,8 @@ struct h2c_link {
     struct net_h2c_stream *streams;
     struct net_timer *curl_timer, *work_timer, *idle_timer;
     bool working;  /* inside libcurl or h2c_work: calls need not wake it */
-    int tls_alert; /* the last fatal one that the peer sent on a connection; -1: none */
+    int tls_alert;     /* the last fatal one that the peer sent on a connection; -1: none */
+    bool tls_we_alert; /* we sent one: it is we who refused */
 };
 
 struct net_h2c {
@@ -48,7 +50,6 @@ struct net_h2c_stream {
     struct base_buf out; /* body bytes; [0, out_pos) went to libcurl */
     size_t out_pos;
     uint64_t bytes_out, bytes_in;
-    curl_socket_t fd;
     bool preconnect;
     bool added;       /* to the multi handle */
     bool ended, held; /* as the caller wants it */

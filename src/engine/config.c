@@ -94,7 +94,7 @@ static int read_rope_scale(struct eng_model *m, struct base_err *err)
         (rc = get_float(m, "rope.scaling.attn_factor", 1.0f, 1.0f, 1.0f, &attn, err)) != 0)
         return rc;
     bool none = strcmp(type, "none") == 0 || factor == 0.0f;
-    m->rope_scale = none ? 1.0 : 1.0 / (double)factor;
+    m->rope_scale = none ? 1.0f : 1.0f / factor;
     return 0;
 }
 

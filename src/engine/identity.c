@@ -54,7 +54,7 @@ static int hash_config(struct eng_model *m)
         add_u32(h, (uint32_t)num[i]);
     add_f64(h, (double)c->rms_eps);
     add_f64(h, (double)c->rope_theta);
-    add_f64(h, m->rope_scale);
+    add_f64(h, (double)m->rope_scale);
     add_tensor(h, m->file, "rope_freqs.weight", true);
     add_tensor(h, m->file, "token_embd.weight", false);
     add_tensor(h, m->file, "output_norm.weight", false);

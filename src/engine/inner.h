@@ -33,12 +33,12 @@ struct eng_weights {
     float *out_norm;                 /* [d_model]; NULL: head not held */
     const struct gguf_tensor *head;  /* [n_vocab][d_model]; the embedding if tied */
     struct eng_layer *layer;         /* [n_layer] */
-    double *rope_freq;               /* [rot_dim / 2] radians a position, scaling included */
+    float *rope_factor;              /* [rot_dim / 2] Llama 3's divisors of the angles; else 1 */
 };
 
 struct eng_model {
     struct eng_config c;
-    double rope_scale; /* linear scaling: positions are multiplied by it */
+    float rope_scale; /* linear scaling: angles are multiplied by it */
     struct eng_weights w;
     struct gguf_file *file;
     struct eng_tok *tok;

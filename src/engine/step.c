@@ -149,13 +149,20 @@ static int check_step(const struct eng_exec *e, const struct eng_seg *seg, int n
     return 0;
 }
 
+/* Angles of a position: pos * theta^(-2i / rot_dim), by repeated multiplication in f32, as ggml's
+ * rope does. Doubles would be closer to the formula, but not to what the models' users run: over
+ * 1,582 positions the logits are then 4.2e-6 (relative rms) from llama.cpp's, instead of 6.0e-7. */
 static void fill_cos_sin(const struct eng_exec *e, int row, int pos)
 {
-    float *cs = e->cos_sin + (size_t)row * (size_t)e->m->c.rot_dim;
-    for (int i = 0; i < e->m->c.rot_dim / 2; i++) {
-        double angle = pos * e->m->w.rope_freq[i];
-        cs[2 * i] = (float)cos(angle);
-        cs[2 * i + 1] = (float)sin(angle);
+    const struct eng_model *m = e->m;
+    float *cs = e->cos_sin + (size_t)row * (size_t)m->c.rot_dim;
+    const float ratio = powf(m->c.rope_theta, -2.0f / (float)m->c.rot_dim);
+    float theta = (float)pos;
+    for (int i = 0; i < m->c.rot_dim / 2; i++) {
+        const float angle = m->rope_scale * (theta / m->w.rope_factor[i]);
+        cs[2 * i] = cosf(angle);
+        cs[2 * i + 1] = sinf(angle);
+        theta *= ratio;
     }
 }
 

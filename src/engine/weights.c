@@ -1,6 +1,5 @@
 #include "engine/inner.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,32 +68,27 @@ static int read_layer(struct eng_model *m, int l, struct base_err *err)
     return rc;
 }
 
-/* freq[i] = theta^(-2i / rot_dim), slowed by the linear scale and, if the file has them, divided by
- * Llama 3's per-frequency factors. In double: a position may be 10^6, a float angle would be off.
- */
 static int read_rope(struct eng_model *m, struct base_err *err)
 {
     const int n = m->c.rot_dim / 2;
-    m->w.rope_freq = calloc((size_t)n, sizeof *m->w.rope_freq);
-    if (m->w.rope_freq == NULL)
-        return base_err_set(err, BASE_ENOMEM, "RoPE", "no memory for %d numbers", n);
-    float *factor = NULL;
     if (gguf_tensor_find(m->file, "rope_freqs.weight") != NULL) {
-        int rc = get_vector(m, "rope_freqs.weight", n, &factor, err);
+        int rc = get_vector(m, "rope_freqs.weight", n, &m->w.rope_factor, err);
         if (rc != 0)
             return rc;
+    } else {
+        m->w.rope_factor = malloc((size_t)n * sizeof *m->w.rope_factor);
+        if (m->w.rope_factor == NULL)
+            return base_err_set(err, BASE_ENOMEM, "RoPE", "no memory for %d numbers", n);
+        for (int i = 0; i < n; i++)
+            m->w.rope_factor[i] = 1.0f;
     }
-    int rc = 0;
-    for (int i = 0; i < n && rc == 0; i++) {
-        double f = factor != NULL ? (double)factor[i] : 1.0;
-        if (!(f > 0.0 && f < 1e9))
-            rc = base_err_set(err, BASE_EFORMAT, "rope_freqs.weight", "factor %d is %g", i, f);
-        else
-            m->w.rope_freq[i] =
-                pow((double)m->c.rope_theta, -2.0 * i / m->c.rot_dim) * m->rope_scale / f;
+    for (int i = 0; i < n; i++) {
+        const float f = m->w.rope_factor[i];
+        if (!(f > 0.0f && f < 1e9f)) /* also NaN */
+            return base_err_set(err, BASE_EFORMAT, "rope_freqs.weight", "factor %d is %g", i,
+                                (double)f);
     }
-    free(factor);
-    return rc;
+    return 0;
 }
 
 static bool has_place(const struct eng_model *m, const struct gguf_tensor *t)
@@ -166,5 +160,5 @@ void eng_weights_fini(struct eng_model *m)
     }
     free(m->w.layer);
     free(m->w.out_norm);
-    free(m->w.rope_freq);
+    free(m->w.rope_factor);
 }

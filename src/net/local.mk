@@ -7,6 +7,8 @@ NETLOCAL_LIBS = libwp_netlocal.a $(EVENT_LIBS)
 
 libwp_neth2_a_SOURCES = src/net/h2/server.h src/net/h2/client.h \
 	src/net/h2/client.c src/net/h2/client_curl.c src/net/h2/client_impl.h
+libwp_neth2_a_SOURCES += src/net/h2/tls.h src/net/h2/tls.c src/net/h2/server_int.h src/net/h2/server.c \
+	src/net/h2/server_conn.c src/net/h2/server_stream.c
 libwp_neth2_a_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(EVENT_SSL_CFLAGS) $(SSL_CFLAGS) $(NGHTTP2_CFLAGS) $(CURL_CFLAGS)
 NETH2_LIBS = libwp_neth2.a $(EVENT_SSL_LIBS) $(SSL_LIBS) $(CRYPTO_LIBS)
 NETH2S_LIBS = $(NETH2_LIBS) $(NGHTTP2_LIBS)

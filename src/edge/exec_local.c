@@ -97,20 +97,26 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
     }
 }
 
-/* Prompt, and behind it what another tier has already answered. */
+/* Prompt, and behind it what another tier has already answered: in one feed, after which the job
+ * answers by itself. */
 static int feed_all(struct edge_req *r, struct local *x, struct base_err *err)
 {
-    int rc = eng_job_feed_tokens(x->job, r->prompt, r->n_prompt, err);
     const struct base_buf *text = &r->answer.text;
-    if (rc != 0 || text->len == 0)
-        return rc;
-    int32_t *ids = NULL;
+    if (text->len == 0)
+        return eng_job_feed_tokens(x->job, r->prompt, r->n_prompt, err);
+    int32_t *said = NULL, *all = NULL;
     int n = 0;
-    rc = eng_tok_encode(eng_model_tok(r->e->model), (const char *)text->data, text->len, 0,
-                        (int)r->e->cfg.engine_context, &ids, &n, err);
-    if (rc == 0 && n > 0)
-        rc = eng_job_feed_tokens(x->job, ids, n, err);
-    free(ids);
+    int rc = eng_tok_encode(eng_model_tok(r->e->model), (const char *)text->data, text->len, 0,
+                            (int)r->e->cfg.engine_context, &said, &n, err);
+    if (rc == 0 && (all = malloc(sizeof *all * (size_t)(r->n_prompt + n))) == NULL)
+        rc = base_err_set(err, BASE_ENOMEM, "local", "out of memory");
+    if (rc == 0) {
+        memcpy(all, r->prompt, sizeof *all * (size_t)r->n_prompt);
+        memcpy(all + r->n_prompt, said, sizeof *all * (size_t)n);
+        rc = eng_job_feed_tokens(x->job, all, r->n_prompt + n, err);
+    }
+    free(said);
+    free(all);
     return rc;
 }
 

@@ -14,7 +14,7 @@ enum {
     READ_BYTES = 64 << 10,
     SENT_SLACK_BYTES = 1 << 20,
     MAX_TARGET = IPC_MAX_CLASS,
-    STARTING_US = 5000000,
+    STARTING_US = 3000000,
 };
 
 struct edge_uplink {

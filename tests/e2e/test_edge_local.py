@@ -153,7 +153,10 @@ def test_deadlines():
         s, _, b = e.chat("waits", metadata={"deadline_ms": "30"})
         eq((s, b["error"]["code"]), (504, "deadline_exceeded"), "before the first token")
         blocker.close()
-        s, _, b = e.chat(text, max_tokens=2048, metadata={"deadline_ms": "150"})
+        for ms in (100, 400, 1600, 6400):  # one that leaves time for the first token at least
+            s, _, b = e.chat(text, max_tokens=2048, metadata={"deadline_ms": str(ms)})
+            if s == 200:
+                break
         eq((s, b["choices"][0]["finish_reason"]), (200, "length"), "what is there, and why it ends")
         assert 0 < b["usage"]["completion_tokens"] < 2048, b["usage"]
 

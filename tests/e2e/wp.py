@@ -37,13 +37,18 @@ class Folder:
         return self
 
     def __exit__(self, *exc):
-        for d in reversed(self.daemons):
-            d.stop()
-        if exc[0] is not None:
+        ends = {d.name: d.stop() for d in reversed(self.daemons)}
+        bad = {n: s for n, s in ends.items() if s not in (None, 0)}
+        # Children of the daemons write to the same logs: a sanitizer's finding there counts too.
+        found = [w for w in ("Sanitizer", "runtime error:") if w in self.text_of_all_logs()]
+        broken = exc[0] is None and (bad or found)
+        if exc[0] is not None or broken:
             for log in sorted(self.path.glob("*.log")):
                 for line in log.read_text(errors="replace").splitlines()[-25:]:
                     print(f"# {log.name}: {line}")
         shutil.rmtree(self.path, ignore_errors=True)
+        if broken:
+            raise AssertionError(f"a daemon ended badly: {bad} {found}")
 
     def file(self, name, text=None):
         p = self.path / name
@@ -214,7 +219,7 @@ def chat_body(text, data_class=None, **fields):
     return body
 
 
-def long_prompt(edge, n_tok=120):
+def long_prompt(edge, n_tok=60):
     """A prompt whose greedy answer is at least that long: a random model may end at once."""
     for i in range(50):
         s, _, b = edge.chat(f"number {i}", max_tokens=n_tok)

@@ -1,0 +1,261 @@
+"""The edge's side of the gate, with an uplink that only writes down what it gets (fake_uplink.py):
+what is released, under which record, and what becomes of the answer when the far side misbehaves."""
+import json
+import time
+
+import wp
+from wp import eq
+
+POLICY = """waypost_policy: 1
+version: "gate-1"
+targets:
+  cloud: { modes: [prompt, hidden] }
+rules:
+  - name: to-cloud
+    when: { data.class: { only: [public.general] } }
+    route: prompt
+    target: cloud
+    max_bytes: 4096
+    fallback: local
+  - name: must-cloud
+    when: { data.class: { only: [public.media] } }
+    route: prompt
+    target: cloud
+    fallback: refuse
+"""
+
+
+def sse(text=None, finish=None, usage=None):
+    choice = {"index": 0, "delta": {} if text is None else {"content": text}, "finish_reason": finish}
+    e = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+         "choices": [] if usage else [choice]}
+    if usage:
+        e["usage"] = usage
+    return "data: " + json.dumps(e) + "\n\n"
+
+
+GOOD = [["head", 200], ["data", sse("Ro") + sse("me")], ["data", sse(".", None) + sse(None, "stop")],
+        ["data", sse(usage={"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12})],
+        ["data", "data: [DONE]\n\n"], ["close", 0]]
+
+
+class Gate:
+    """An edge with a fake uplink."""
+
+    def __init__(self, f, answer, policy=POLICY, targets=("cloud",), **settings):
+        self.log_path = f.path / "uplink-got.log"
+        self.conf = f.path / "fake.json"
+        self.set_answer(answer, targets)
+        self.edge = wp.Edge(f, policy=policy, uplink=self.conf,
+                            **{"uplink__program": wp.SOURCE / "tests/e2e/fake_uplink.py", **settings})
+        self.edge.start()
+        eq(self.edge.uplink_state(), "ready", "uplink")
+
+    def set_answer(self, answer, targets=("cloud",)):
+        self.conf.write_text(json.dumps({"log": str(self.log_path), "targets": list(targets),
+                                         "answer": answer}))
+
+    def got(self, kind=None):
+        lines = [json.loads(x) for x in self.log_path.read_text().splitlines()]
+        return [x for x in lines if kind is None or x["type"] == kind]
+
+
+def local_answer(f, **fields):
+    """What the same model says without any uplink."""
+    e = wp.Edge(f, name="local").start()
+    out = e.chat("What is the capital of Italy?", **fields)[2]["choices"][0]["message"]["content"]
+    e.stop()
+    return out
+
+
+def ask(g, data_class="public.general", **fields):
+    return g.edge.chat("What is the capital of Italy?", data_class, **fields)
+
+
+def test_release_record_and_body():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        s, h, b = ask(g, max_tokens=7, metadata={"deadline_ms": "9000", "trip": "home"}, user="me")
+        eq((s, b["choices"][0]["message"]["content"]), (200, "Rome."), "answer")
+        eq((h["x-waypost-route"], h["x-waypost-rule"], h["x-waypost-tier"]),
+           ("prompt", "to-cloud", "cloud"), "headers")
+        eq(b["usage"], {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, "usage")
+        types = [x["type"] for x in g.got()]
+        eq(types, ["start", "release", "data", "end"], "one request")
+        r = g.got("release")[0]
+        eq((r["rule"], r["target"], r["classes"], r["mode"], r["max_bytes"]),
+           ("to-cloud", "cloud", ["public.general"], 1, 4096), "record")
+        assert 8000 < r["deadline_ms"] <= 9000, r["deadline_ms"]
+        eq(r["policy_hash"], wp.sha256(POLICY), "policy hash")
+        assert h["x-waypost-policy"] == "gate-1 sha256:" + r["policy_hash"][:12]
+        eq(g.edge.decisions()[-1]["decision_id"], r["decision_id"], "joins the decision log")
+        body = "".join(x["data"] for x in g.got("data"))
+        eq(b["waypost"]["bytes_out"], len(body), "bytes that left")
+        o = json.loads(body)
+        eq(o["messages"], [{"role": "user", "content": "What is the capital of Italy?"}], "messages")
+        eq((o["stream"], o["max_tokens"] if "max_tokens" in o else o["max_completion_tokens"]),
+           (True, 7), "request")
+        assert "metadata" not in o and "user" not in o and "trip" not in body, body
+
+
+def test_start_is_clean():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        s = g.got("start")[0]
+        eq(s["argv"], ["--ipc-fd", "3", "--config", str(g.conf)], "arguments")
+        assert set(s["env"]) <= {"PATH", "LANG", "LC_CTYPE", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+                                 "LSAN_OPTIONS", "TSAN_OPTIONS"}, s["env"]
+        # 4 and 5 are the script's log and the folder that it lists.
+        assert set(s["fds"]) <= {0, 1, 2, 3, 4, 5}, s["fds"]
+
+
+def test_stream_comes_as_it_is_made():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        st = g.edge.stream("What?", "public.general", stream_options={"include_usage": True}).all()
+        eq((st.text, st.finish, st.n_final, st.done), ("Rome.", "stop", 1, True), "stream")
+        eq((st.final["route"], st.final["tier"]), ("prompt", "cloud"), "final chunk")
+        eq(st.usage["completion_tokens"], 3, "usage")
+
+
+def test_private_requests_never_reach_the_gate():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        for s, h, b in (ask(g, None), ask(g, "public.navigation"),
+                        ask(g, metadata={"route": "local"}),
+                        g.edge.chat("Call +49 170 1234567", "public.general")):
+            eq((s, h["x-waypost-route"]), (200, "local"), "stays")
+        s, _, b = g.edge.chat("hi", "public.general", key="not-the-key")
+        eq((s, b["error"]["code"]), (403, "data_class_not_permitted"), "no label by force")
+        eq([x["type"] for x in g.got()], ["start"], "the uplink heard nothing")
+        eq(g.edge.metric("waypost_released_bytes_total"), 0, "nothing released")
+
+
+def test_failures_before_the_first_token_fall_back():
+    cases = {"closed": [["close", -13]], "status": [["head", 429], ["close", 0]],
+             "whole but empty": [["head", 200], ["close", 0]],
+             "not events": [["head", 200], ["data", "data: {\"choices\": 7}\n\n"], ["close", 0]],
+             "error event": [["head", 200], ["data", "data: {\"error\": {\"message\": \"no\"}}\n\n"],
+                             ["close", 0]],
+             "garbage": [["garbage", 0]], "dead": [["die", 0]]}
+    with wp.Folder() as f:
+        want = local_answer(f)
+        for name, answer in cases.items():
+            g = Gate(f, answer, name="edge-" + name.replace(" ", "-"))
+            s, h, b = ask(g)
+            eq((s, h["x-waypost-route"], h["x-waypost-tier"]), (200, "local", "edge"), name)
+            eq(b["choices"][0]["message"]["content"], want, name)
+            assert b["waypost"]["because"].startswith("fell back"), b["waypost"]
+            s, h, b = ask(g, "public.media")
+            if name in ("garbage", "dead"):
+                assert s == 503, s  # or the uplink was not back yet: 503 as well
+            eq((s, b["error"]["code"]), (503, "escalation_failed"), name)
+            eq((h["x-waypost-route"], h["x-waypost-rule"], "retry-after" in h),
+               ("refuse", "must-cloud", True), name)
+            assert "must-cloud" in b["error"]["message"]
+            eq(g.edge.metric("waypost_fall_backs_total"), 2, name)
+            g.edge.stop()
+
+
+def test_failure_in_the_middle_goes_on_without_a_gap():
+    broken = [["head", 200], ["data", sse("The capital ") + sse("of Italy is")], ["close", -13]]
+    with wp.Folder() as f:
+        g = Gate(f, broken)
+        st = g.edge.stream("What is the capital of Italy?", "public.general", max_tokens=10).all()
+        assert st.text.startswith("The capital of Italy is"), st.text
+        eq((st.n_final, st.done, st.error), (1, True, None), "one end")
+        eq((st.headers["x-waypost-tier"], st.final["tier"], st.final["route"]),
+           ("cloud", "both", "prompt"), "tiers")
+        assert len(st.text) > len("The capital of Italy is") or st.finish == "stop", st.text
+        st = g.edge.stream("What is the capital of Italy?", "public.media", max_tokens=10).all()
+        eq((st.text, st.n_final, st.error["code"]), ("The capital of Italy is", 0, "escalation_failed"),
+           "fallback refuse: an error event ends it")
+
+
+def test_uplink_comes_back_after_its_death():
+    with wp.Folder() as f:
+        g = Gate(f, [["die", 0]])
+        eq(ask(g)[1]["x-waypost-route"], "local", "dies")
+        g.set_answer(GOOD)
+        g.edge.wait_uplink()
+        wp.wait_for(lambda: ask(g)[1]["x-waypost-route"] == "prompt", "the next one serves")
+        assert len(g.got("start")) >= 2
+
+
+def test_uplink_that_cannot_start_is_retried_slowly():
+    with wp.Folder() as f:
+        bad = f.file("dies.sh", "#!/bin/sh\necho x >> \"$4\".n\nexit 1\n")
+        bad.chmod(0o700)
+        conf = f.file("up.conf", "")
+        e = wp.Edge(f, policy=POLICY, uplink=conf, uplink__program=bad)
+        e.start()  # ready without it, a little later
+        eq(e.uplink_state(), "down", "uplink")
+        eq(e.chat("x", "public.general")[1]["x-waypost-route"], "local", "route")
+        starts = len((f.path / "up.conf.n").read_text().splitlines())
+        assert 3 <= starts <= 8, starts  # 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s …
+
+
+def test_client_gone_cancels():
+    with wp.Folder() as f:
+        g = Gate(f, [["head", 200], ["data", sse("He")], ["wait_cancel", 0]])
+        st = g.edge.stream("What?", "public.general")
+        next(iter(st.events()))
+        start = time.monotonic()
+        st.close()
+        wp.wait_for(lambda: g.got("cancel"), "cancel", 5)
+        assert time.monotonic() - start < 2
+        eq(g.edge.decisions()[-1]["outcome"]["result"], "gone", "result")
+
+
+def test_max_bytes_of_the_rule_holds():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD, policy=POLICY.replace("4096", "512"))
+        s, h, b = g.edge.chat("word " * 80, "public.general", max_tokens=4)
+        eq((s, h["x-waypost-route"]), (200, "local"), "falls back")
+        eq(len(g.got("data")), 0, "not a byte of it")
+        eq(len(g.got("cancel")), 1, "and the release is closed")
+        assert "max_bytes" in g.edge.log()
+
+
+def test_target_that_the_uplink_does_not_have():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD, targets=("other",))
+        eq(ask(g)[1]["x-waypost-route"], "local", "falls back")
+        eq(g.got("release"), [], "no release")
+
+
+CONFIDENCE = """waypost_policy: 1
+version: "c"
+targets:
+  cloud: { modes: [prompt] }
+rules:
+  - name: unsure
+    when: { data.class: { only: [public.general] }, model.confidence: { %s } }
+    route: prompt
+    target: cloud
+"""
+
+
+def test_confidence_decides_after_the_first_tokens():
+    with wp.Folder() as f:
+        want = local_answer(f)
+        for cond, route, text in (("le: 1.0", "prompt", "Rome."), ("lt: 0.0000001", "local", want)):
+            g = Gate(f, GOOD, policy=CONFIDENCE % cond, name="edge-" + route)
+            for stream in (False, True):
+                if stream:
+                    st = g.edge.stream("What is the capital of Italy?", "public.general").all()
+                    got, r = st.text, st.headers["x-waypost-route"]
+                else:
+                    _, h, b = ask(g)
+                    got, r = b["choices"][0]["message"]["content"], h["x-waypost-route"]
+                eq((r, got), (route, text), f"{cond} stream={stream}")
+            facts = g.edge.decisions()[-1]["facts"]
+            if route == "prompt":
+                assert 0 < facts["model.confidence"] <= 1, facts
+            eq(g.edge.chat("x")[1]["x-waypost-route"], "local", "cabin data is not even asked about")
+            assert "model.confidence" not in g.edge.decisions()[-1]["facts"]
+            g.edge.stop()
+
+
+if __name__ == "__main__":
+    wp.run(globals())

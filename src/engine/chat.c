@@ -87,18 +87,40 @@ static void put_bos(struct prompt *p)
         put_id(p, eng_tok_bos(p->t));
 }
 
-static bool is_blank(char c)
+/* Bytes of the blank character at s, or 0. Blank is what Python's strip() takes, since templates
+ * were written for it. */
+static size_t blank_len(const char *s, size_t len)
 {
-    return c == ' ' || (c >= '\t' && c <= '\r');
+    const uint8_t *p = (const uint8_t *)s;
+    if (len >= 1 &&
+        (p[0] == ' ' || (p[0] >= '\t' && p[0] <= '\r') || (p[0] >= 0x1c && p[0] <= 0x1f)))
+        return 1;
+    if (len >= 2 && p[0] == 0xc2 && (p[1] == 0x85 || p[1] == 0xa0))
+        return 2;
+    if (len < 3 || (p[0] != 0xe1 && p[0] != 0xe2 && p[0] != 0xe3))
+        return 0;
+    unsigned c = (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+    return c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
+                   c == 0x202f || c == 0x205f || c == 0x3000
+               ? 3
+               : 0;
+}
+
+static size_t trimmed_end(const char *s, size_t len)
+{
+    for (size_t n = 1; n <= 3 && n <= len; n++)
+        if (blank_len(s + len - n, n) == n) {
+            len -= n;
+            n = 0;
+        }
+    return len;
 }
 
 static void put_trimmed(struct prompt *p, const char *s, size_t len)
 {
-    while (len > 0 && is_blank(s[0]))
-        s++, len--;
-    while (len > 0 && is_blank(s[len - 1]))
-        len--;
-    put(p, s, len);
+    for (size_t n; (n = blank_len(s, len)) > 0; len -= n)
+        s += n;
+    put(p, s, trimmed_end(s, len));
 }
 
 /* ---- formats ---- */
@@ -203,9 +225,12 @@ static void llama2_encode(const struct eng_chat_format *f, struct prompt *p,
         if (i == first && first == 1) {
             put_str(p, "<<SYS>>\n");
             put(p, msg[0].content, msg[0].len);
-            put_str(p, "\n<</SYS>>\n\n");
+            size_t len = trimmed_end(msg[i].content, msg[i].len);
+            put_str(p, len > 0 ? "\n<</SYS>>\n\n" : "\n<</SYS>>");
+            put(p, msg[i].content, len);
+        } else {
+            put_trimmed(p, msg[i].content, msg[i].len);
         }
-        put_trimmed(p, msg[i].content, msg[i].len);
         put_str(p, " [/INST]");
     }
 }

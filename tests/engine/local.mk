@@ -3,3 +3,26 @@ check_PROGRAMS += tests/fixtures/mktiny
 tests_fixtures_mktiny_SOURCES = tests/fixtures/mktiny.c tests/fixtures/gguf_put.h
 tests_fixtures_mktiny_CFLAGS = $(TEST_CFLAGS)
 tests_fixtures_mktiny_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+
+check_PROGRAMS += tests/engine/test_gguf tests/engine/test_tok tests/engine/test_chat \
+	tests/engine/test_text
+TESTS += tests/engine/test_gguf tests/engine/test_tok tests/engine/test_chat tests/engine/test_text \
+	tests/engine/test_goldens.py
+
+tests_engine_test_gguf_SOURCES = tests/engine/test_gguf.c tests/fixtures/gguf_put.h
+tests_engine_test_gguf_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_gguf_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+tests_engine_test_tok_SOURCES = tests/engine/test_tok.c tests/engine/tiny.h tests/fixtures/gguf_put.h
+tests_engine_test_tok_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_tok_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+tests_engine_test_chat_SOURCES = tests/engine/test_chat.c tests/engine/tiny.h
+tests_engine_test_chat_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_chat_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+tests_engine_test_text_SOURCES = tests/engine/test_text.c tests/engine/tiny.h
+tests_engine_test_text_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_text_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+EXTRA_DIST += tests/engine/test_goldens.py tests/fixtures/tok/smollm2-ids.json

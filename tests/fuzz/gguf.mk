@@ -1,1 +1,11 @@
 # fuzz_gguf
+check_PROGRAMS += tests/fuzz/fuzz_gguf
+EXTRA_DIST += tests/fuzz/corpus/gguf
+tests_fuzz_fuzz_gguf_SOURCES = tests/fuzz/fuzz_gguf.c
+tests_fuzz_fuzz_gguf_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+if ENABLE_FUZZERS
+tests_fuzz_fuzz_gguf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+tests_fuzz_fuzz_gguf_SOURCES += tests/fuzz/replay.c
+TESTS += tests/fuzz/fuzz_gguf
+endif

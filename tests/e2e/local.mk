@@ -1,4 +1,9 @@
 # End-to-end tests: real processes over loopback, on a tiny model (tests/fixtures/mktiny).
-E2E_TESTS = tests/e2e/test_edge_local.py tests/e2e/test_gate.py
-TESTS += $(E2E_TESTS)
+E2E_TESTS = tests/e2e/test_edge_local.py tests/e2e/test_gate.py tests/e2e/test_seal.py
+TESTS += $(E2E_TESTS) tests/e2e/test_edge_seal
 EXTRA_DIST += $(E2E_TESTS) tests/e2e/wp.py tests/e2e/fake_uplink.py
+
+check_PROGRAMS += tests/e2e/test_edge_seal
+tests_e2e_test_edge_seal_SOURCES = tests/e2e/test_edge_seal.c src/edge/seal.c src/edge/seal.h
+tests_e2e_test_edge_seal_CFLAGS = $(TEST_CFLAGS) $(SECCOMP_CFLAGS)
+tests_e2e_test_edge_seal_LDADD = $(SECCOMP_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

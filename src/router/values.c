@@ -178,8 +178,9 @@ static const char *next_word(const void *ctx, int i)
     const char *s = w->choices;
     for (int k = 0; k < i; k++) {
         s = strchr(s, '|');
-        if (s++ == NULL)
+        if (s == NULL)
             return NULL;
+        s++;
     }
     if (i >= MAX_WORDS)
         return NULL;

@@ -3,3 +3,6 @@ TESTS += tests/unit/test_base
 tests_unit_test_base_SOURCES = tests/unit/test_base.c
 tests_unit_test_base_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_base_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
+
+TESTS += tests/unit/check_house.sh
+EXTRA_DIST += tests/unit/check_house.sh scripts/check-house

@@ -1,0 +1,580 @@
+/* The forward pass: against a naive double-precision one, and against itself bit for bit however
+ * the work is cut: layers, chunks, batches, threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "engine/quant.h"
+#include "tiny_model.h"
+
+enum { N_TOK = 23, CTX = 64 };
+
+/* Ids that differ from neighbour to neighbour, within mktiny's 289 tokens. */
+static int32_t token_at(int i)
+{
+    return (int32_t)((i * 97 + 31) % 280);
+}
+
+/* ---- an oracle: no batches, no caches, no kernels ---- */
+
+static double *fetch(const struct eng_model *m, int layer, const char *name)
+{
+    char full[64], block[16] = "";
+    if (layer >= 0)
+        snprintf(block, sizeof block, "blk.%d.", layer);
+    snprintf(full, sizeof full, "%s%s", block, name);
+    const struct gguf_tensor *t = gguf_tensor_find(eng_model_file(m), full);
+    assert_non_null(t);
+    const size_t n = (size_t)(t->dim[0] * t->dim[1]);
+    float *f = malloc(n * sizeof *f);
+    double *d = malloc(n * sizeof *d);
+    quant_dequant_row(t->type, t->data, f, (int64_t)n);
+    for (size_t i = 0; i < n; i++)
+        d[i] = (double)f[i];
+    free(f);
+    return d;
+}
+
+static void naive_matmul(const struct eng_model *m, int layer, const char *name, const double *x,
+                         int n_in, int n_out, double *y)
+{
+    double *w = fetch(m, layer, name);
+    for (int r = 0; r < n_out; r++) {
+        y[r] = 0;
+        for (int i = 0; i < n_in; i++)
+            y[r] += w[(size_t)r * (size_t)n_in + (size_t)i] * x[i];
+    }
+    free(w);
+}
+
+static void naive_norm(const struct eng_model *m, int layer, const char *name, const double *x,
+                       int n, double *y)
+{
+    double *w = fetch(m, layer, name), sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    for (int i = 0; i < n; i++)
+        y[i] = w[i] * x[i] / sqrt(sum / n + (double)eng_model_config(m)->rms_eps);
+    free(w);
+}
+
+static void naive_rope(const struct eng_model *m, double *x, int n_head, int pos, double scale)
+{
+    const struct eng_config *c = eng_model_config(m);
+    const bool has = gguf_tensor_find(eng_model_file(m), "rope_freqs.weight") != NULL;
+    double *factor = has ? fetch(m, -1, "rope_freqs.weight") : NULL;
+    for (int h = 0; h < n_head; h++) {
+        for (int i = 0; i < c->rot_dim / 2; i++) {
+            double *p = x + h * c->head_dim + 2 * i;
+            const double a = pos * pow((double)c->rope_theta, -2.0 * i / c->rot_dim) * scale /
+                             (has ? factor[i] : 1.0);
+            const double u = p[0], v = p[1];
+            p[0] = u * cos(a) - v * sin(a);
+            p[1] = u * sin(a) + v * cos(a);
+        }
+    }
+    free(factor);
+}
+
+enum { MAX_D = 512 };
+static double naive_k[8][CTX][MAX_D], naive_v[8][CTX][MAX_D];
+
+static void naive_attend(const struct eng_config *c, int l, int pos, const double *q, double *out)
+{
+    for (int h = 0; h < c->n_head; h++) {
+        const int at = h / (c->n_head / c->n_kv_head) * c->head_dim;
+        double p[CTX], sum = 0;
+        for (int t = 0; t <= pos; t++) {
+            p[t] = 0;
+            for (int i = 0; i < c->head_dim; i++)
+                p[t] += q[h * c->head_dim + i] * naive_k[l][t][at + i];
+            p[t] = exp(p[t] / sqrt(c->head_dim));
+            sum += p[t];
+        }
+        for (int i = 0; i < c->head_dim; i++) {
+            out[h * c->head_dim + i] = 0;
+            for (int t = 0; t <= pos; t++)
+                out[h * c->head_dim + i] += p[t] / sum * naive_v[l][t][at + i];
+        }
+    }
+}
+
+/* One token's logits; K/V of the earlier ones are in naive_k and naive_v. */
+static void naive_step(const struct eng_model *m, int32_t token, int pos, double scale,
+                       double *logits)
+{
+    const struct eng_config *c = eng_model_config(m);
+    const int d = c->d_model, qd = c->n_head * c->head_dim, kvd = c->n_kv_head * c->head_dim;
+    double x[MAX_D], h[MAX_D], q[MAX_D], a[MAX_D], gate[MAX_D], up[MAX_D];
+    double *embed = fetch(m, -1, "token_embd.weight");
+    memcpy(x, embed + (size_t)token * (size_t)d, (size_t)d * sizeof *x);
+    free(embed);
+    for (int l = 0; l < c->n_layer; l++) {
+        naive_norm(m, l, "attn_norm.weight", x, d, h);
+        naive_matmul(m, l, "attn_q.weight", h, d, qd, q);
+        naive_matmul(m, l, "attn_k.weight", h, d, kvd, naive_k[l][pos]);
+        naive_matmul(m, l, "attn_v.weight", h, d, kvd, naive_v[l][pos]);
+        naive_rope(m, q, c->n_head, pos, scale);
+        naive_rope(m, naive_k[l][pos], c->n_kv_head, pos, scale);
+        naive_attend(c, l, pos, q, a);
+        naive_matmul(m, l, "attn_output.weight", a, qd, d, h);
+        for (int i = 0; i < d; i++)
+            x[i] += h[i];
+        naive_norm(m, l, "ffn_norm.weight", x, d, h);
+        naive_matmul(m, l, "ffn_gate.weight", h, d, c->d_ff, gate);
+        naive_matmul(m, l, "ffn_up.weight", h, d, c->d_ff, up);
+        for (int i = 0; i < c->d_ff; i++)
+            gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+        naive_matmul(m, l, "ffn_down.weight", gate, c->d_ff, d, h);
+        for (int i = 0; i < d; i++)
+            x[i] += h[i];
+    }
+    naive_norm(m, -1, "output_norm.weight", x, d, h);
+    naive_matmul(m, -1, c->tied_head ? "token_embd.weight" : "output.weight", h, d, c->n_vocab,
+                 logits);
+}
+
+/* ---- running ours ---- */
+
+struct ours {
+    struct eng_model *m;
+    struct eng_exec *e;
+    int n_layer, d, n_vocab;
+};
+
+static struct ours ours_open(const char *options, int n_thread)
+{
+    struct ours o = {0};
+    struct base_err err = {0};
+    const struct eng_model_opt opt = {.path = tiny_make(options), .layer_end = -1};
+    o.m = tiny_open(&opt);
+    assert_int_equal(eng_exec_new(&o.e, o.m, n_thread, CTX, &err), 0);
+    o.n_layer = eng_model_config(o.m)->n_layer;
+    o.d = eng_model_config(o.m)->d_model;
+    o.n_vocab = eng_model_config(o.m)->n_vocab;
+    return o;
+}
+
+static void ours_close(struct ours *o)
+{
+    eng_exec_free(o->e);
+    eng_model_close(o->m);
+}
+
+static struct eng_session *session(const struct ours *o, enum kern_kv_type kv)
+{
+    struct eng_session *s = NULL;
+    struct base_err err = {0};
+    assert_int_equal(eng_session_new(&s, o->m, CTX, kv, &err), 0);
+    return s;
+}
+
+static void run(const struct ours *o, const struct eng_seg *g, int n)
+{
+    struct base_err err = {0};
+    if (eng_exec_run(o->e, g, n, &err) != 0)
+        fail_msg("%s: %s", err.place, err.msg);
+}
+
+/* All logits of the first n tokens, read whole: what every other way must reproduce. */
+static float *whole(const struct ours *o, enum kern_kv_type kv, int n)
+{
+    int32_t ids[CTX];
+    for (int i = 0; i < n; i++)
+        ids[i] = token_at(i);
+    float *logits = malloc((size_t)n * (size_t)o->n_vocab * sizeof *logits);
+    struct eng_session *s = session(o, kv);
+    run(o,
+        &(struct eng_seg){.s = s,
+                          .layer_end = o->n_layer,
+                          .n_row = n,
+                          .token = ids,
+                          .logits = logits,
+                          .logits_all = true},
+        1);
+    eng_session_free(s);
+    return logits;
+}
+
+/* ---- tests ---- */
+
+static void check_against_naive(const char *options, double scale)
+{
+    struct ours o = ours_open(options, 2);
+    float *got = whole(&o, KERN_KV_F32, N_TOK);
+    double *want = malloc((size_t)o.n_vocab * sizeof *want), err = 0, ref = 0;
+    for (int t = 0; t < N_TOK; t++) {
+        naive_step(o.m, token_at(t), t, scale, want);
+        for (int i = 0; i < o.n_vocab; i++) {
+            const double diff = (double)got[(size_t)t * (size_t)o.n_vocab + (size_t)i] - want[i];
+            err += diff * diff;
+            ref += want[i] * want[i];
+        }
+    }
+    if (!(sqrt(err / ref) < 2e-6))
+        fail_msg("%s: relative rms %g", options, sqrt(err / ref));
+    free(want);
+    free(got);
+    ours_close(&o);
+}
+
+static void agrees_with_the_formula(void **state)
+{
+    (void)state;
+    check_against_naive("--layers 3", 1);
+    check_against_naive("--layers 2 --type q4_1 --heads 4 --kv-heads 1 --untied", 1);
+    check_against_naive("--layers 2 --type q6_k --d 256 --ff 256 --heads 8 --kv-heads 8", 1);
+}
+
+static void rope_scaling_is_obeyed(void **state)
+{
+    (void)state;
+    check_against_naive("--layers 2 --vector rope_freqs.weight", 1);
+    check_against_naive(
+        "--layers 2 --str llama.rope.scaling.type=linear --f32 llama.rope.scaling.factor=4", 0.25);
+    check_against_naive("--layers 2 --f32 llama.rope.scaling.factor=2", 0.5);
+    check_against_naive(
+        "--layers 2 --str llama.rope.scaling.type=none --f32 llama.rope.scaling.factor=4", 1);
+}
+
+static void other_graphs_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options, *place, *word;
+    } bad[] = {
+        {"--str llama.rope.scaling.type=yarn", "llama.rope.scaling.type", "yarn"},
+        {"--vector blk.0.attn_q.bias", "blk.0.attn_q.bias", "no place"},
+        {"--vector blk.4.attn_norm.weight", "blk.4.attn_norm.weight", "no place"},
+        {"--u32 llama.expert_count=8", "llama.expert_count", "8"},
+        {"--f32 llama.attention.scale=0.5", "llama.attention.scale", "0.5"},
+        {"--u32 llama.attention.key_length=15", "llama.rope.dimension_count", "15"},
+        {"--u32 llama.attention.value_length=8", "llama.attention.value_length", "8"},
+        {"--u32 llama.attention.key_length=32", "blk.0.attn_q.weight", "128"},
+        {"--f32 llama.rope.scaling.attn_factor=2", "llama.rope.scaling.attn_factor", "2"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct eng_model *m = NULL;
+        struct base_err err = {0};
+        const struct eng_model_opt o = {.path = tiny_make(bad[i].options), .layer_end = -1};
+        const int rc = eng_model_open(&m, &o, &err);
+        if (rc != BASE_EUNSUPPORTED && rc != BASE_EFORMAT)
+            fail_msg("%s: %d", bad[i].options, rc);
+        if (strstr(err.place, bad[i].place) == NULL || strstr(err.msg, bad[i].word) == NULL)
+            fail_msg("%s: '%s' '%s'", bad[i].options, err.place, err.msg);
+    }
+}
+
+static void a_split_is_exact(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied"};
+    for (int i = 0; i < 4; i++) {
+        const enum kern_kv_type kv = i < 2 ? KERN_KV_F16 : KERN_KV_F32;
+        struct ours o = ours_open(kinds[i % 2], 2);
+        float *want = whole(&o, kv, N_TOK);
+        const size_t bytes = (size_t)N_TOK * (size_t)o.n_vocab * sizeof(float);
+        float *x = malloc((size_t)N_TOK * (size_t)o.d * sizeof *x), *got = malloc(bytes);
+        int32_t ids[N_TOK];
+        for (int t = 0; t < N_TOK; t++)
+            ids[t] = token_at(t);
+        for (int k = 0; k <= o.n_layer; k++) {
+            struct eng_session *edge = session(&o, kv), *cloud = session(&o, kv);
+            run(&o,
+                &(struct eng_seg){
+                    .s = edge, .layer_end = k, .n_row = N_TOK, .token = ids, .x_out = x},
+                1);
+            /* The tail of the last layer runs on the edge or in the cloud: here in two steps. */
+            run(&o,
+                &(struct eng_seg){.s = cloud,
+                                  .layer_begin = k,
+                                  .layer_end = o.n_layer,
+                                  .n_row = N_TOK,
+                                  .x_in = x,
+                                  .x_out = x},
+                1);
+            run(&o,
+                &(struct eng_seg){.layer_begin = o.n_layer,
+                                  .layer_end = o.n_layer,
+                                  .n_row = N_TOK,
+                                  .x_in = x,
+                                  .logits = got,
+                                  .logits_all = true},
+                1);
+            assert_memory_equal(got, want, bytes);
+            assert_int_equal(eng_session_n_pos(edge, 0), k > 0 ? N_TOK : 0);
+            assert_int_equal(eng_session_n_pos(edge, o.n_layer - 1), k == o.n_layer ? N_TOK : 0);
+            eng_session_free(edge);
+            eng_session_free(cloud);
+        }
+        free(got);
+        free(x);
+        free(want);
+        ours_close(&o);
+    }
+}
+
+/* Four sessions, each cut its own way, run together step by step: every one as if it were alone. */
+static void nobody_feels_the_batch(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0"};
+    for (int i = 0; i < 6; i++) {
+        struct ours o = ours_open(kinds[i % 2], 1 + i / 2);
+        float *want = whole(&o, KERN_KV_F16, N_TOK);
+        enum { N_S = 4 };
+        static const int chunk[N_S] = {1, 3, 7, N_TOK};
+        struct eng_session *s[N_S];
+        int at[N_S] = {0};
+        float *got[N_S];
+        int32_t ids[N_TOK];
+        for (int t = 0; t < N_TOK; t++)
+            ids[t] = token_at(t);
+        for (int k = 0; k < N_S; k++) {
+            s[k] = session(&o, KERN_KV_F16);
+            got[k] = malloc((size_t)N_TOK * (size_t)o.n_vocab * sizeof(float));
+        }
+        for (int busy = 1; busy;) {
+            struct eng_seg g[N_S + 1];
+            int n = 0;
+            for (int k = 0; k < N_S; k++) {
+                const int left = N_TOK - at[k], rows = left < chunk[k] ? left : chunk[k];
+                if (rows == 0)
+                    continue;
+                g[n++] = (struct eng_seg){.s = s[k],
+                                          .layer_end = o.n_layer,
+                                          .n_row = rows,
+                                          .token = ids + at[k],
+                                          .logits_all = true,
+                                          .logits = got[k] + (size_t)at[k] * (size_t)o.n_vocab};
+                at[k] += rows;
+            }
+            busy = n > 0;
+            /* and somebody who runs only a middle layer */
+            float row[MAX_D] = {0.5f, -1.0f};
+            struct eng_session *other = session(&o, KERN_KV_F32);
+            g[n++] = (struct eng_seg){
+                .s = other, .layer_begin = 1, .layer_end = 2, .n_row = 1, .x_in = row};
+            run(&o, g, n);
+            eng_session_free(other);
+        }
+        for (int k = 0; k < N_S; k++) {
+            assert_memory_equal(got[k], want, (size_t)N_TOK * (size_t)o.n_vocab * sizeof(float));
+            eng_session_free(s[k]);
+            free(got[k]);
+        }
+        free(want);
+        ours_close(&o);
+    }
+}
+
+static void trim_forgets(void **state)
+{
+    (void)state;
+    struct ours o = ours_open("--layers 2", 1);
+    float *want = whole(&o, KERN_KV_F16, N_TOK), *got = malloc((size_t)o.n_vocab * sizeof *got);
+    struct eng_session *s = session(&o, KERN_KV_F16);
+    int32_t ids[N_TOK];
+    for (int t = 0; t < N_TOK; t++)
+        ids[t] = t < 5 ? token_at(t) : 7;
+    struct eng_seg g = {.s = s, .layer_end = 2, .n_row = N_TOK, .token = ids};
+    run(&o, &g, 1);
+    eng_session_trim(s, 0, 2, 5);
+    assert_int_equal(eng_session_n_pos(s, 1), 5);
+    for (int t = 5; t < N_TOK; t++)
+        ids[t] = token_at(t);
+    g = (struct eng_seg){
+        .s = s, .layer_end = 2, .n_row = N_TOK - 5, .token = ids + 5, .logits = got};
+    run(&o, &g, 1);
+    assert_memory_equal(got, want + (size_t)(N_TOK - 1) * (size_t)o.n_vocab,
+                        (size_t)o.n_vocab * sizeof(float));
+    eng_session_free(s);
+    free(got);
+    free(want);
+    ours_close(&o);
+}
+
+static void a_bad_step_changes_nothing(void **state)
+{
+    (void)state;
+    struct ours o = ours_open("--layers 4", 1), other = ours_open("--layers 4 --seed 2", 1);
+    struct eng_session *s = session(&o, KERN_KV_F16), *t = session(&other, KERN_KV_F16),
+                       *u = session(&o, KERN_KV_F16);
+    int32_t ids[CTX + 1] = {0}, wild[] = {1, 289}, negative[] = {-1};
+    float x[MAX_D] = {0}, *logits = malloc((size_t)o.n_vocab * sizeof *logits);
+    run(&o, &(struct eng_seg){.s = s, .layer_end = 2, .n_row = 3, .token = ids}, 1);
+    const struct {
+        struct eng_seg g;
+        int code;
+    } bad[] = {
+        {{.s = s, .layer_end = 4, .n_row = 1, .token = ids}, BASE_EINVAL}, /* unequal positions */
+        {{.s = s, .layer_end = 2, .n_row = 0, .token = ids}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = -1, .token = ids}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = 1}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = 1, .token = ids, .x_in = x}, BASE_EINVAL},
+        {{.s = s, .layer_end = 5, .n_row = 1, .token = ids}, BASE_EINVAL},
+        {{.s = s, .layer_begin = -1, .layer_end = 2, .n_row = 1, .x_in = x}, BASE_EINVAL},
+        {{.s = s, .layer_begin = 2, .layer_end = 1, .n_row = 1, .x_in = x}, BASE_EINVAL},
+        {{.s = s, .layer_begin = 1, .layer_end = 2, .n_row = 1, .token = ids}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = 1, .token = ids, .logits = logits}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = 2, .token = wild}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = 1, .token = negative}, BASE_EINVAL},
+        {{.s = t, .layer_end = 2, .n_row = 1, .token = ids}, BASE_EINVAL}, /* another model's */
+        {{.s = NULL, .layer_end = 2, .n_row = 1, .token = ids}, BASE_EINVAL},
+        {{.s = s, .layer_end = 2, .n_row = CTX - 2, .token = ids}, BASE_ELIMIT}, /* context */
+        {{.s = u, .layer_end = 2, .n_row = CTX + 1, .token = ids}, BASE_ELIMIT},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct base_err err = {0};
+        const struct eng_seg two[] = {{.s = u, .layer_end = 1, .n_row = 1, .token = ids}, bad[i].g};
+        const int rc =
+            eng_exec_run(o.e, bad[i].g.s == u ? &bad[i].g : two, bad[i].g.s == u ? 1 : 2, &err);
+        if (rc != bad[i].code || err.msg[0] == '\0')
+            fail_msg("case %zu: %d %s", i, rc, err.msg);
+        assert_int_equal(eng_session_n_pos(u, 0), 0);
+        assert_int_equal(eng_session_n_pos(s, 0), 3);
+        assert_int_equal(eng_session_n_pos(s, 2), 0);
+    }
+    struct base_err err = {0};
+    const struct eng_seg twice[] = {
+        {.s = u, .layer_end = 1, .n_row = 1, .token = ids},
+        {.s = u, .layer_begin = 1, .layer_end = 2, .n_row = 1, .x_in = x}};
+    assert_int_equal(eng_exec_run(o.e, twice, 2, &err), BASE_EINVAL);
+    free(logits);
+    eng_session_free(s);
+    eng_session_free(t);
+    eng_session_free(u);
+    ours_close(&o);
+    ours_close(&other);
+}
+
+/* Resident bytes of the file's mapping, from /proc/self/smaps. */
+static long resident_kib(const char *path)
+{
+    FILE *f = fopen("/proc/self/smaps", "r");
+    assert_non_null(f);
+    char line[512];
+    long sum = 0, kib;
+    bool ours_now = false;
+    while (fgets(line, sizeof line, f) != NULL) {
+        if (strchr(line, '-') != NULL && strchr(line, '-') < line + 17)
+            ours_now = strstr(line, path) != NULL;
+        if (ours_now && sscanf(line, "Rss: %ld", &kib) == 1)
+            sum += kib;
+    }
+    fclose(f);
+    return sum;
+}
+
+static void a_range_touches_only_its_layers(void **state)
+{
+    (void)state;
+    const char *path = tiny_make("--layers 8 --d 256 --ff 512 --heads 4"); /* 2.6 MB a layer */
+    struct base_err err = {0};
+    const struct eng_model_opt all = {.path = path, .layer_end = -1}, part = {.path = path,
+                                                                              .layer_begin = 3,
+                                                                              .layer_end = 5,
+                                                                              .no_embed = true,
+                                                                              .no_head = true};
+    struct eng_model *m = tiny_open(&part);
+    struct eng_exec *e = NULL;
+    struct eng_session *s = NULL;
+    assert_int_equal(eng_exec_new(&e, m, 1, 4, &err), 0);
+    assert_int_equal(eng_session_new(&s, m, 8, KERN_KV_F16, &err), 0);
+    float in[2][256], out[2][256], want[2][256];
+    for (int i = 0; i < 512; i++)
+        in[i / 256][i % 256] = sinf((float)i);
+    struct eng_seg g = {
+        .s = s, .layer_begin = 3, .layer_end = 5, .n_row = 2, .x_in = in[0], .x_out = out[0]};
+    assert_int_equal(eng_exec_run(e, &g, 1, &err), 0);
+    const long size_kib = (long)(gguf_size_bytes(eng_model_file(m)) / 1024);
+    const long kib = resident_kib(path);
+    if (kib < 1 || kib > size_kib / 2)
+        fail_msg("%ld of %ld KiB resident", kib, size_kib);
+    /* what is not held is refused */
+    g.layer_begin = 2;
+    assert_int_equal(eng_exec_run(e, &g, 1, &err), BASE_EINVAL);
+    int32_t id = 1;
+    struct eng_seg no_embed = {.layer_end = 0, .n_row = 1, .token = &id, .x_out = out[1]};
+    assert_int_equal(eng_exec_run(e, &no_embed, 1, &err), BASE_EINVAL);
+    assert_true(eng_model_holds(m, 3, 5, false, false));
+    assert_false(eng_model_holds(m, 3, 6, false, false));
+    assert_false(eng_model_holds(m, 3, 5, true, false));
+    assert_false(eng_model_holds(m, 3, 5, false, true));
+
+    struct eng_model *n = tiny_open(&all);
+    struct eng_exec *f = NULL;
+    struct eng_session *t = NULL;
+    assert_int_equal(eng_exec_new(&f, n, 1, 4, &err), 0);
+    assert_int_equal(eng_session_new(&t, n, 8, KERN_KV_F16, &err), 0);
+    g = (struct eng_seg){
+        .s = t, .layer_begin = 3, .layer_end = 5, .n_row = 2, .x_in = in[0], .x_out = want[0]};
+    assert_int_equal(eng_exec_run(f, &g, 1, &err), 0);
+    assert_memory_equal(out, want, sizeof want);
+
+    /* Both name the same config and layers; what isn't held is zero. */
+    const struct eng_identity *a = eng_model_identity(m), *b = eng_model_identity(n);
+    static const uint8_t zero[16];
+    assert_memory_equal(a->config, b->config, 16);
+    assert_memory_equal(a->tok, b->tok, 16);
+    assert_memory_equal(a->layer[4], b->layer[4], 16);
+    assert_memory_equal(a->layer[2], zero, 16);
+    assert_memory_equal(a->head, zero, 16);
+    assert_memory_not_equal(b->layer[2], zero, 16);
+    assert_memory_not_equal(b->layer[2], b->layer[3], 16);
+    assert_memory_not_equal(b->head, zero, 16);
+    eng_session_free(s);
+    eng_session_free(t);
+    eng_exec_free(e);
+    eng_exec_free(f);
+    eng_model_close(m);
+    eng_model_close(n);
+}
+
+static void identity_sees_every_difference(void **state)
+{
+    (void)state;
+    static const char *const options[] = {
+        "--layers 2", "--layers 2 --seed 2", "--layers 2 --type q8_0",
+        "--layers 2 --f32 llama.rope.scaling.factor=2", "--layers 2 --vector rope_freqs.weight"};
+    struct eng_identity *first = NULL;
+    struct eng_model *keep = NULL;
+    for (int i = 0; i < 5; i++) {
+        const struct eng_model_opt o = {.path = tiny_make(options[i]), .layer_end = -1};
+        struct eng_model *m = tiny_open(&o);
+        const struct eng_identity *id = eng_model_identity(m);
+        assert_non_null(id);
+        if (i == 0) {
+            keep = m;
+            first = (struct eng_identity *)id;
+            continue;
+        }
+        const bool config = memcmp(id->config, first->config, 16) != 0;
+        const bool layer = memcmp(id->layer[0], first->layer[0], 16) != 0;
+        assert_int_equal(config, i >= 2); /* another seed is another content only */
+        assert_int_equal(layer, i == 1 || i == 2);
+        eng_model_close(m);
+    }
+    eng_model_close(keep);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_the_formula),
+        cmocka_unit_test(rope_scaling_is_obeyed),
+        cmocka_unit_test(other_graphs_are_refused),
+        cmocka_unit_test(a_split_is_exact),
+        cmocka_unit_test(nobody_feels_the_batch),
+        cmocka_unit_test(trim_forgets),
+        cmocka_unit_test(a_bad_step_changes_nothing),
+        cmocka_unit_test(a_range_touches_only_its_layers),
+        cmocka_unit_test(identity_sees_every_difference),
+    };
+    const int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    tiny_clean();
+    return rc;
+}

@@ -250,7 +250,7 @@ static bool check_vin(const char *s, size_t len, size_t at)
 
 /* ---- run ---- */
 
-static bool found(struct rt_detect *d, int i, size_t len)
+static bool matches(struct rt_detect *d, int i, size_t len)
 {
     size_t at = 0;
 
@@ -268,31 +268,36 @@ static bool found(struct rt_detect *d, int i, size_t len)
     return true;
 }
 
-void rt_detect_run(struct rt_detect *d, const char *text, size_t len, uint64_t *found_bits)
+/* Fills d->text; SIZE_MAX if that can't be done. */
+static size_t prepare(struct rt_detect *d, const char *text, size_t len)
 {
-    const uint64_t all = (UINT64_C(1) << N_CLASS) - 1;
-
-    *found_bits = all;
     if (len > MAX_TEXT_BYTES)
-        return;
+        return SIZE_MAX;
     if (len + 1 > d->cap) {
         free(d->text);
         d->text = malloc(len + 1);
         d->cap = d->text != NULL ? len + 1 : 0;
         if (d->text == NULL)
-            return;
+            return SIZE_MAX;
     }
     size_t n = rt_detect_normalise(text, len, d->text);
-    if (n == SIZE_MAX) { /* not UTF-8 */
+    if (n == SIZE_MAX)
         explicit_bzero(d->text, len);
+    return n;
+}
+
+void rt_detect_run(struct rt_detect *d, const char *text, size_t len, uint64_t *found)
+{
+    size_t n = prepare(d, text, len);
+
+    if (n == SIZE_MAX) { /* too long, no memory, not UTF-8 */
+        *found |= (UINT64_C(1) << N_CLASS) - 1;
         return;
     }
-    uint64_t bits = 0;
     for (int i = 0; i < N_PATTERN; i++) {
         uint64_t bit = UINT64_C(1) << pattern[i].cls;
-        if ((bits & bit) == 0 && found(d, i, n))
-            bits |= bit;
+        if ((*found & bit) == 0 && matches(d, i, n))
+            *found |= bit;
     }
     explicit_bzero(d->text, n);
-    *found_bits = bits;
 }

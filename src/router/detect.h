@@ -15,7 +15,8 @@ void rt_detect_close(struct rt_detect *d);
 int rt_detect_n(const struct rt_detect *d);
 const char *rt_detect_class(const struct rt_detect *d, int i); /* "identifier.phone", … */
 
-/* Bit i of *found is set if detector i's class was found in text[0..len). A match limit or any other
+/* Sets bit i of *found if detector i's class is in text[0..len), and leaves all other bits as they are,
+ * so that several texts (a history) are run into one word. Start with 0. A match limit or any other
  * trouble sets the bit: when in doubt it is there. Not thread-safe (one match buffer). */
 void rt_detect_run(struct rt_detect *d, const char *text, size_t len, uint64_t *found);
 

@@ -256,6 +256,18 @@ static void doubt_counts_as_found(void **state)
         assert_true(run(bad[i]) == all);
 }
 
+/* A history is many texts and one answer: what an earlier one held stays. */
+static void findings_add_up(void **state)
+{
+    (void)state;
+    uint64_t bits = 0;
+    static const char *const history[] = {"I am jane@example.com", "call +49 170 1234567",
+                                          "thanks"};
+    for (int i = 0; i < 3; i++)
+        rt_detect_run(d, history[i], strlen(history[i]), &bits);
+    assert_true(has(bits, EMAIL) && has(bits, PHONE) && !has(bits, IBAN));
+}
+
 /* Long texts made to send patterns backwards, and NULs, end and end right. */
 static void long_texts_end(void **state)
 {
@@ -298,11 +310,9 @@ static int close_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_what_identifies),
-        cmocka_unit_test(finds_it_inside_a_sentence),
-        cmocka_unit_test(leaves_plain_speech_alone),
-        cmocka_unit_test(doubt_counts_as_found),
-        cmocka_unit_test(long_texts_end),
+        cmocka_unit_test(finds_what_identifies),     cmocka_unit_test(finds_it_inside_a_sentence),
+        cmocka_unit_test(leaves_plain_speech_alone), cmocka_unit_test(doubt_counts_as_found),
+        cmocka_unit_test(findings_add_up),           cmocka_unit_test(long_texts_end),
     };
     return cmocka_run_group_tests(tests, open_it, close_it);
 }

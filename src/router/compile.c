@@ -20,9 +20,11 @@ enum {
 #define TARGET_KEYS "modes"
 #define RULE_KEYS "name|when|route|target|fallback|max_bytes|layer|tail|dtype|because"
 
+/* NULL also if it is no mapping, which is reported where it is read. */
 static const struct rt_yaml *find(const struct rt_yaml *map, const char *key)
 {
-    for (const struct rt_yaml *v = map->child; v != NULL; v = v->next) {
+    for (const struct rt_yaml *v = map->kind == RT_YAML_MAP ? map->child : NULL; v != NULL;
+         v = v->next) {
         if (strcmp(v->key->text, key) == 0)
             return v;
     }
@@ -87,7 +89,7 @@ static void compile_target(struct rt_compiler *c, const struct rt_yaml *n)
         rt_error(c, n->key, "more than %d targets", RT_MAX_TARGET);
         return;
     }
-    const struct rt_yaml *modes = n->kind == RT_YAML_MAP ? find(n, "modes") : NULL;
+    const struct rt_yaml *modes = find(n, "modes");
     if (n->kind == RT_YAML_MAP)
         check_keys(c, n, "a target", TARGET_KEYS);
     if (modes == NULL || modes->kind != RT_YAML_SEQ || modes->n == 0) {
@@ -235,7 +237,7 @@ static void rule_egress(struct rt_compiler *c, const struct rt_yaml *n, const st
 {
     const struct rt_yaml *when = find(n, "when");
     const struct rt_yaml *cls = when != NULL ? find(when, "data.class") : NULL;
-    const struct rt_yaml *only = cls != NULL && cls->kind == RT_YAML_MAP ? find(cls, "only") : NULL;
+    const struct rt_yaml *only = cls != NULL ? find(cls, "only") : NULL;
 
     if (only == NULL) {
         rt_error(c, route,

@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct rt_diags diags;
     struct rt_policy *p;
     struct base_err err;
-    uint64_t bits;
+    uint64_t bits = 0;
 
     if (detect == NULL && rt_detect_open(&detect, &err) != 0)
         abort();

@@ -62,6 +62,9 @@ static void on_request(struct net_h2_stream *s, void *arg)
         net_h2_reset(s, 8);
         return;
     }
+    if (net_h2_respond(s, 200, &(struct net_h2_header){"x", "a\r\nb: c"}, 1) != BASE_EINVAL ||
+        net_h2_respond(s, 200, &(struct net_h2_header){"x y", "a"}, 1) != BASE_EINVAL)
+        abort();
     must(net_h2_respond(s, i == 6 ? 404 : 200, h, 1));
     if (net_h2_respond(s, 200, h, 1) != BASE_EINVAL)
         abort();

@@ -294,6 +294,9 @@ def test_curl_and_nghttp():
                                     "-d", f.name, srv.url("/echo")], capture_output=True, timeout=20)
                 assert p.stdout == body * 4, (len(p.stdout), p.stderr)
                 assert srv.line() == "close 0"
+        p = srv.curl("/info", "--head")
+        assert p.returncode == 0 and p.stdout.startswith(b"HTTP/2 200"), p
+        assert srv.line() == "close 0"
         p = srv.curl("/nothing", "-w", "%{http_code}")
         assert p.stdout == b"404", p
 
@@ -398,6 +401,20 @@ def test_streams_are_independent_and_limited():
         assert srv.line() == f"close {CANCEL}"
         p.send(frame(HEADERS, END_HEADERS | END_STREAM, 19, header_block(b"/info")))
         assert b"open=8" in p.read(DATA, 19)[1]
+
+
+def test_connections_are_limited():
+    with server() as srv:
+        held = [Peer(srv) for _ in range(16)]
+        for p in held:
+            p.send(frame(HEADERS, END_HEADERS, 1, header_block(b"/work")) + frame(PING, 0, 0, b"8" * 8))
+            p.read(PING, 0)
+        assert refused(srv.curl("/info"))
+        for p in held:
+            p.s.close()
+        for _ in held:
+            assert srv.line() == f"close {CANCEL}"
+        srv.alive()
 
 
 def test_lost_connection_closes_its_streams():

@@ -139,6 +139,9 @@ def test_unix_socket_and_uid():
 def test_unix_socket_path_is_checked():
     with tempfile.TemporaryDirectory() as d:
         path = os.path.join(d, "x.sock")
+        for bad in "", "/" + "x" * 200:
+            p = subprocess.run([ECHO, bad], capture_output=True, text=True, timeout=10)
+            assert p.returncode == 2 and "path" in p.stderr, p.stderr
         with open(path, "w") as f:
             f.write("not a socket")
         p = subprocess.run([ECHO, path], capture_output=True, text=True, timeout=10)
@@ -242,6 +245,9 @@ def test_stream_is_chunked_and_ends():
         assert r.getheader("Transfer-Encoding") == "chunked"
         assert body == b"".join(b"piece %d\n" % i for i in (5, 4, 3, 2, 1))
         assert ask(s, get())[0].status == 200
+    with server() as srv, srv.tcp() as s:
+        r, body = ask(s, get("/stream", "Connection: close\r\n"))
+        assert body.endswith(b"piece 1\n") and read_all(s) == b""
     with server() as srv, srv.tcp() as s:
         s.sendall(b"GET /stream HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
         data = read_all(s)

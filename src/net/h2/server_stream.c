@@ -392,6 +392,12 @@ static nghttp2_nv make_nv(const char *name, const char *value)
                         .flags = NGHTTP2_NV_FLAG_NONE};
 }
 
+static bool header_ok(const struct net_h2_header *h)
+{
+    return nghttp2_check_header_name((const uint8_t *)h->name, strlen(h->name)) != 0 &&
+           nghttp2_check_header_value_rfc9113((const uint8_t *)h->value, strlen(h->value)) != 0;
+}
+
 int net_h2_respond(struct net_h2_stream *s, int status, const struct net_h2_header *h, int n_h)
 {
     const nghttp2_data_provider body = {.read_callback = read_out};
@@ -404,8 +410,11 @@ int net_h2_respond(struct net_h2_stream *s, int status, const struct net_h2_head
         return BASE_ECLOSED;
     snprintf(text, sizeof(text), "%d", status);
     nv[0] = make_nv(":status", text);
-    for (int i = 0; i < n_h; i++)
+    for (int i = 0; i < n_h; i++) {
+        if (!header_ok(&h[i])) /* nghttp2 checks what comes in, not what goes out */
+            return BASE_EINVAL;
         nv[i + 1] = make_nv(h[i].name, h[i].value);
+    }
     if (nghttp2_submit_response(s->conn->session, s->id, nv, (size_t)n_h + 1, &body) != 0)
         return BASE_ENOMEM;
     s->responded = true;
@@ -435,7 +444,7 @@ int net_h2_write(struct net_h2_stream *s, const void *p, size_t len)
         s->want_writable = true;
         return BASE_EBUSY;
     }
-    if (len == 0)
+    if (len == 0 || strcmp(s->method, "HEAD") == 0)
         return 0;
     if (queued == 0)
         s->moved_us = base_clock_mono_us();

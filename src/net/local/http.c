@@ -195,6 +195,8 @@ int net_http_listen_unix(struct net_http *h, const char *path, mode_t mode, stru
     char *copy;
     int fd, rc;
 
+    if (*path == '\0') /* the kernel would make up an abstract name */
+        return base_err_set(err, BASE_EINVAL, path, "the socket path is empty");
     if (strlen(path) >= sizeof(sun.sun_path))
         return base_err_set(err, BASE_ELIMIT, path, "a socket path has at most %zu bytes",
                             sizeof(sun.sun_path) - 1);

@@ -108,20 +108,9 @@ static void linger_event(struct bufferevent *bev, short what, void *arg)
         conn_kill(c);
 }
 
-/* Ends the connection with a page of our own. The connection is taken from evhttp for good: its
- * callbacks are replaced, and evhttp only frees it. Input is drained until the client has read the
- * page and closed, because closing over unread input would reset it away. */
-static void conn_fail(struct conn *c, int status)
+static void error_page(struct conn *c, struct evbuffer *out, int status)
 {
-    struct evbuffer *out = bufferevent_get_output(c->bev);
     struct evbuffer *body = c->http->scratch;
-
-    conn_set_state(c, CONN_LINGER);
-    bufferevent_setcb(c->bev, linger_read, linger_written, linger_event, c);
-    bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_AHEAD_BYTES);
-    evbuffer_unfreeze(out, 1);
-    evbuffer_drain(out, evbuffer_get_length(out));
-    evbuffer_freeze(out, 1);
 
     http_error_body(body, status);
     evbuffer_add_printf(out,
@@ -130,6 +119,23 @@ static void conn_fail(struct conn *c, int status)
                         status, http_reason(status), evbuffer_get_length(body),
                         status == 503 ? "Retry-After: 1\r\n" : "");
     evbuffer_add_buffer(out, body);
+}
+
+/* Ends the connection with a page of our own. The connection is taken from evhttp for good: its
+ * callbacks are replaced, and evhttp only frees it. Input is drained until the client has read the
+ * page and closed, because closing over unread input would reset it away. */
+static void conn_fail(struct conn *c, int status)
+{
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+
+    conn_set_state(c, CONN_LINGER);
+    bufferevent_setcb(c->bev, linger_read, linger_written, linger_event, c);
+    bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_AHEAD_BYTES);
+    evbuffer_unfreeze(out, 1);
+    evbuffer_drain(out, evbuffer_get_length(out));
+    evbuffer_freeze(out, 1);
+
+    error_page(c, out, status);
     linger_read(c->bev, NULL);
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
@@ -187,17 +193,17 @@ static void conn_closed(struct evhttp_connection *evcon, void *arg)
 /* One try to say why; a client over the limit gets no more of our time. */
 static void conn_refuse(struct conn *c, int fd)
 {
-    static const char page[] =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: 96\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
-        "{\"error\":{\"message\":\"too many connections\",\"type\":\"server_error\","
-        "\"param\":null,\"code\":\"busy\"}}\n  ";
+    struct evbuffer *page = evbuffer_new();
     char junk[4096];
 
     for (int i = 0; i < 4 && recv(fd, junk, sizeof(junk), MSG_DONTWAIT) > 0; i++)
         continue;
-    if (send(fd, page, sizeof(page) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        base_log_debug("http", "a refused client was gone already");
+    if (page != NULL) {
+        error_page(c, page, 503);
+        if (evbuffer_write(page, fd) < 0)
+            base_log_debug("http", "a refused client was gone already");
+        evbuffer_free(page);
+    }
     conn_kill(c);
 }
 

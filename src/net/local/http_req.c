@@ -27,6 +27,7 @@ static const struct http_error errors[] = {
     {500, "Internal Server Error", "internal", "the server failed"},
     {501, "Not Implemented", "not_implemented",
      "this method or transfer coding is not implemented"},
+    {503, "Service Unavailable", "busy", "too many connections"},
     {505, "HTTP Version Not Supported", "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken"},
 };
 

@@ -185,12 +185,7 @@ static void pump(struct h2_conn *c)
     if (c->fail_why != NULL ||
         (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))) {
         begin_closing(c);
-        return;
     }
-    if (evbuffer_get_length(bufferevent_get_output(c->bev)) >= H2_OUT_HIGH_BYTES)
-        bufferevent_disable(c->bev, EV_READ);
-    else
-        bufferevent_enable(c->bev, EV_READ);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *arg)

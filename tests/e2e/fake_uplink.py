@@ -3,7 +3,8 @@
 protocol (proto/ipc), writes down all it gets, and answers as its "configuration" (JSON) says.
 
 {"log": FILE, "targets": [..], "answer": [[step, arg], ...]}; steps: head STATUS, data TEXT, close CODE,
-die, garbage, wait_cancel. The steps run when a request's body has ended."""
+die, garbage, wait_cancel. The steps run when a request's body has ended, or with "on": "data" when its
+first bytes have come."""
 import json
 import os
 import socket
@@ -76,6 +77,7 @@ def unpack(b, at=0):
 class Uplink:
     def __init__(self, conf):
         self.conf = conf
+        self.answered = set()
         self.sock = socket.socket(fileno=3)
         self.log = open(conf["log"], "a", buffering=1)
 
@@ -125,9 +127,10 @@ class Uplink:
         self.send(READY, 0, self.conf["targets"])
         while True:
             kind, ident = self.message()
-            if kind == END:
+            if kind == (DATA if self.conf.get("on") == "data" else END) and ident not in self.answered:
+                self.answered.add(ident)
                 self.answer(ident)
-            elif kind == CANCEL:
+            elif kind == CANCEL and ident not in self.answered:
                 self.send(CLOSED, ident, -7, 0, 0, "canceled")
 
 

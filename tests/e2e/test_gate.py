@@ -43,8 +43,9 @@ class Gate:
     """An edge with a fake uplink."""
 
     def __init__(self, f, answer, policy=POLICY, targets=("cloud",), **settings):
-        self.log_path = f.path / "uplink-got.log"
-        self.conf = f.path / "fake.json"
+        name = settings.get("name", "edge")
+        self.log_path = f.path / f"{name}-uplink-got.log"
+        self.conf = f.path / f"{name}-fake.json"
         self.set_answer(answer, targets)
         self.edge = wp.Edge(f, policy=policy, uplink=self.conf,
                             **{"uplink__program": wp.SOURCE / "tests/e2e/fake_uplink.py", **settings})
@@ -52,8 +53,9 @@ class Gate:
         eq(self.edge.uplink_state(), "ready", "uplink")
 
     def set_answer(self, answer, targets=("cloud",)):
+        on = "data" if answer and answer[0][0] == "first" else "end"
         self.conf.write_text(json.dumps({"log": str(self.log_path), "targets": list(targets),
-                                         "answer": answer}))
+                                         "answer": answer[on == "data":], "on": on}))
 
     def got(self, kind=None):
         lines = [json.loads(x) for x in self.log_path.read_text().splitlines()]
@@ -222,6 +224,45 @@ def test_target_that_the_uplink_does_not_have():
         g = Gate(f, GOOD, targets=("other",))
         eq(ask(g)[1]["x-waypost-route"], "local", "falls back")
         eq(g.got("release"), [], "no release")
+
+
+HIDDEN = """waypost_policy: 1
+version: "h"
+targets:
+  cloud: { modes: [hidden] }
+rules:
+  - name: states
+    when: { data.class: { only: [public.general] } }
+    route: hidden
+    target: cloud
+    layer: %d
+    tail: %s
+    dtype: f32
+    fallback: local
+"""
+
+
+def test_hidden_without_a_cloud_is_the_local_answer():
+    bad_frame = "\x05\x00\x00\x00\x00hello"
+    ends = {"closed": [["close", -13]], "refused": [["head", 503], ["close", 0]],
+            "garbage": [["head", 200], ["data", bad_frame], ["close", 0]],
+            "early end": [["head", 200], ["close", 0]]}
+    with wp.Folder() as f:
+        want = local_answer(f, max_tokens=24)
+        for name, answer in ends.items():
+            for k, tail in ((1, "cloud"), (2, "edge"), (3, "cloud")):
+                g = Gate(f, [["first", 0]] + answer, policy=HIDDEN % (k, tail),
+                         name=f"edge-{name.replace(' ', '-')}-{k}")
+                s, h, b = ask(g, max_tokens=24)
+                eq((s, h["x-waypost-route"], h["x-waypost-tier"]), (200, "local", "edge"), name)
+                eq(b["choices"][0]["message"]["content"], want, f"{name} k={k}")
+                r = g.got("release")[-1]
+                eq((r["mode"], r["rule"]), (2, "states"), "record")
+                text = "".join(x["data"] for x in g.got("data"))
+                assert "capital" not in text
+                # Only HELLO and OPEN: rows wait for the other side's identity.
+                assert len(text) < 1000, len(text)
+                g.edge.stop()
 
 
 CONFIDENCE = """waypost_policy: 1

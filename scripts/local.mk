@@ -1,3 +1,3 @@
-EXTRA_DIST += scripts/build scripts/fetch-model scripts/make-tok-goldens scripts/check scripts/check-split scripts/compare-clients \
+EXTRA_DIST += scripts/build scripts/fetch-model scripts/make-tok-goldens scripts/check scripts/check-split scripts/compare-clients scripts/compare-llamacpp \
 	scripts/quickstart scripts/fuzz scripts/make-man scripts/lib \
 	.ci/run debian/control README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs policies proto

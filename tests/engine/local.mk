@@ -28,7 +28,7 @@ tests_engine_test_text_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/engine/test_goldens.py tests/fixtures/tok/smollm2-ids.json
 
 # These make their models with mktiny. cmocka's skip() counts as a failure under automake, so what
-# needs the real model is in test_real.py.
+# needs the real model is plain TAP: test_real, test_logits.py.
 ENGINE_TESTS = tests/engine/test_forward tests/engine/test_sample tests/engine/test_sched
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
@@ -41,3 +41,11 @@ tests_engine_test_sample_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_sched_SOURCES = tests/engine/test_sched.c tests/engine/tiny_model.h
 tests_engine_test_sched_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_sched_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/engine/test_real
+TESTS += tests/engine/test_real tests/engine/test_logits.py
+tests_engine_test_real_SOURCES = tests/engine/test_real.c
+tests_engine_test_real_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_real_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+EXTRA_DIST += tests/engine/test_logits.py tests/fixtures/logits/short.txt \
+	tests/fixtures/logits/smollm2.json tests/fixtures/text/mixed.txt

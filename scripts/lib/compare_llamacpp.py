@@ -1,0 +1,195 @@
+"""The comparison behind scripts/compare-llamacpp (its --help says what is shown and why)."""
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import llama_cpp
+
+sys.path.insert(0, os.path.dirname(__file__))
+sys.dont_write_bytecode = True
+import gguf_expand  # noqa: E402
+import mixed_texts  # noqa: E402
+
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+F32, F16 = 0, 1  # ggml's type numbers
+CHUNK = 512
+
+
+class Ours:
+    """Waypost through `waypostctl model logits`."""
+
+    name = "waypost"
+
+    def __init__(self, ctl, model, kv):
+        self.ctl, self.model, self.kv = ctl, model, {F32: "f32", F16: "f16"}[kv]
+
+    def logits(self, ids):
+        with tempfile.TemporaryDirectory() as d:
+            ids_file, out = pathlib.Path(d, "ids.json"), pathlib.Path(d, "logits.f32")
+            ids_file.write_text(json.dumps(ids))
+            shape = subprocess.run(
+                [self.ctl, "model", "logits", self.model, "--ids", ids_file, "--out", out, "--kv", self.kv],
+                check=True, capture_output=True, text=True,
+            ).stdout.split()
+            return np.fromfile(out, dtype="<f4").reshape(int(shape[0]), int(shape[1]))
+
+
+class Theirs:
+    """llama.cpp through llama-cpp-python."""
+
+    name = "llama.cpp"
+
+    def __init__(self, model, kv, n_ctx):
+        with open(os.devnull, "w") as null, contextlib.redirect_stderr(null):
+            self.llm = llama_cpp.Llama(
+                str(model), n_ctx=n_ctx, logits_all=True, type_k=kv, type_v=kv, flash_attn=False,
+                n_gpu_layers=0, verbose=False,
+            )
+
+    def tokenize(self, text):
+        return self.llm.tokenize(text, add_bos=self.adds_bos(), special=False)
+
+    def adds_bos(self):
+        return bool(llama_cpp.llama_vocab_get_add_bos(self.llm._model.vocab))
+
+    def bos(self):
+        return self.llm.token_bos()
+
+    def logits(self, ids):
+        self.llm.reset()
+        self.llm.eval(ids)
+        return self.llm.scores[: len(ids)].astype(np.float32, copy=True)
+
+
+def log_softmax_at(logits, ids):
+    """Natural log of the probability of ids[i] under row i, in double."""
+    out = np.empty(len(ids))
+    for i, token in enumerate(ids):
+        row = logits[i].astype(np.float64)
+        top = row.max()
+        out[i] = row[token] - top - np.log(np.exp(row - top).sum())
+    return out
+
+
+def perplexity(engine, ids, bos):
+    """The field's custom: chunks of 512, each alone, predictions of its second half."""
+    nll, n = 0.0, 0
+    for at in range(0, len(ids) - CHUNK + 1, CHUNK):
+        chunk = list(ids[at : at + CHUNK])
+        if bos is not None:
+            chunk[0] = bos
+        rows = engine.logits(chunk)[CHUNK // 2 : CHUNK - 1]
+        nll -= log_softmax_at(rows, chunk[CHUNK // 2 + 1 :]).sum()
+        n += len(rows)
+    return float(np.exp(nll / n)) if n else float("nan")
+
+
+def compare(a, ref):
+    """(relative rms, share of rows with the same likeliest token)."""
+    err = ref_sq = 0.0
+    for i in range(len(ref)):
+        d = a[i].astype(np.float64) - ref[i]
+        err += float(d @ d)
+        ref_sq += float(ref[i].astype(np.float64) @ ref[i])
+    return float(np.sqrt(err / ref_sq)), float((a.argmax(1) == ref.argmax(1)).mean())
+
+
+def expansion(model, cache):
+    stat = os.stat(model)
+    tag = hashlib.sha256(f"{os.path.realpath(model)} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()
+    target = pathlib.Path(cache, "expanded", f"{pathlib.Path(model).stem}.{tag[:12]}.F32.gguf")
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        print(f"expanding to F32: {target}", file=sys.stderr)
+        gguf_expand.expand(model, target)
+    return target
+
+
+def check_tokens(ctl, model, theirs):
+    """Number of texts, and those whose ids differ."""
+    texts = mixed_texts.TEXTS
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as f:
+        json.dump(texts, f)
+        f.flush()
+        out = subprocess.run(
+            [ctl, "model", "tokenize", model, "--texts", f.name, "--json"],
+            check=True, capture_output=True, text=True,
+        ).stdout
+    ours = json.loads(out)
+    return len(texts), [i for i, t in enumerate(texts) if theirs.tokenize(t.encode()) != ours[i]]
+
+
+def write_golden(path, text_file, ids, logits):
+    """Top five of some rows; ids and numbers from llama.cpp on the exact weights."""
+    rows = []
+    for pos in sorted({0, 1, 2, len(ids) - 1, *range(7, len(ids), 16)}):
+        order = np.argsort(-logits[pos], kind="stable")[:5]
+        rows.append({"pos": pos, "top": [[int(t), round(float(logits[pos][t]), 5)] for t in order]})
+    pathlib.Path(path).write_text(
+        json.dumps({"text": os.path.basename(text_file), "ids": ids, "rows": rows}) + "\n"
+    )
+
+
+def main():
+    p = argparse.ArgumentParser()
+    for name in ("--ctl", "--model", "--cache"):
+        p.add_argument(name, required=True)
+    p.add_argument("--text", default=str(TOP / "tests/fixtures/text/mixed.txt"))
+    p.add_argument("--max-tok", type=int, default=2048)
+    p.add_argument("--json")
+    p.add_argument("--write-golden")
+    a = p.parse_args()
+
+    exact_file = expansion(a.model, a.cache)
+    text = pathlib.Path(a.text).read_bytes()
+    exact = Theirs(exact_file, F32, max(a.max_tok, CHUNK))
+    ids = exact.tokenize(text)[: a.max_tok]
+    bos = exact.bos() if exact.adds_bos() else None
+    ref = exact.logits(ids)
+    if a.write_golden:
+        write_golden(a.write_golden, a.text, ids, ref)
+        return 0
+
+    result, failed = {"tokens": len(ids)}, []
+
+    def bound(ok, what):
+        print(f"{'ok  ' if ok else 'FAIL'} {what}", flush=True)
+        if not ok:
+            failed.append(what)
+
+    n_text, differ = check_tokens(a.ctl, a.model, exact)
+    result["texts"], result["texts_differ"] = n_text, len(differ)
+    bound(not differ, f"token ids: {n_text - len(differ)} of {n_text} texts alike {differ[:5] or ''}")
+
+    rms, top1 = compare(Ours(a.ctl, exact_file, F32).logits(ids), ref)
+    result["f32"] = {"rms": rms, "top1": top1}
+    bound(len(ids) >= 1000, f"{len(ids)} positions")
+    bound(rms <= 1e-5, f"F32 weights, F32 K/V: relative rms {rms:.2e} (at most 1e-5)")
+    bound(top1 >= 0.999, f"F32 weights, F32 K/V: same top token {100 * top1:.2f} % (at least 99.9 %)")
+
+    exact_ppl = perplexity(exact, ids, bos)
+    del exact
+    for engine in (Theirs(a.model, F16, max(a.max_tok, CHUNK)), Ours(a.ctl, a.model, F16)):
+        rms, top1 = compare(engine.logits(ids), ref)
+        ppl = perplexity(engine, ids, bos)
+        result[engine.name] = {"rms": rms, "top1": top1, "perplexity": ppl, "ratio": ppl / exact_ppl}
+        print(f"     {engine.name} on the file as it is, beside exact weights: relative rms {rms:.2e}, "
+              f"same top token {100 * top1:.2f} %, perplexity {ppl:.4f} / {exact_ppl:.4f}", flush=True)
+    ours, theirs = result["waypost"], result["llama.cpp"]
+    bound(abs(ours["ratio"] - 1) <= 0.005, f"perplexity {100 * (ours['ratio'] - 1):+.3f} % (within 0.5 %)")
+    bound(ours["rms"] <= theirs["rms"], "relative rms no worse than llama.cpp's")
+    bound(ours["top1"] >= theirs["top1"], "same top token no rarer than with llama.cpp")
+    if a.json:
+        pathlib.Path(a.json).write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

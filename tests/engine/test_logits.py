@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""The real model's logits are llama.cpp's, computed on an F32 expansion of the same weights.
+
+The goldens (top five of some positions) were made by scripts/compare-llamacpp --write-golden; they are
+replayed here without llama.cpp. Needs WAYPOST_TEST_MODEL (scripts/check sets it)."""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+TOP = os.environ.get("top_srcdir", os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.environ.get("top_builddir", os.path.join(TOP, "build"))
+FIXTURES = os.path.join(TOP, "tests", "fixtures", "logits")
+CTL = os.path.join(BUILD, "waypostctl")
+# Both sides compute in f32 from the same weights: relative rms 6e-7 of logits around 10.
+TOLERANCE = 5e-4
+
+
+def row_of(f, pos, n_vocab):
+    f.seek(pos * n_vocab * 4)
+    return struct.unpack("<%df" % n_vocab, f.read(n_vocab * 4))
+
+
+def check_row(golden, row):
+    """Problems, as text."""
+    out = []
+    for token, logit in golden["top"]:
+        if abs(row[token] - logit) > TOLERANCE:
+            out.append("position %d, token %d: %.5f, want %.5f" % (golden["pos"], token, row[token], logit))
+    best = max(range(len(row)), key=row.__getitem__)
+    if best != golden["top"][0][0]:
+        out.append("position %d: top token %d, want %d" % (golden["pos"], best, golden["top"][0][0]))
+    return out
+
+
+def main():
+    model = os.environ.get("WAYPOST_TEST_MODEL", "")
+    if not model:
+        if os.environ.get("WAYPOST_REQUIRE_MODEL"):
+            print("1..1\nnot ok 1 - WAYPOST_TEST_MODEL is not set; scripts/fetch-model prints its path")
+            return 1
+        print("1..0 # SKIP WAYPOST_TEST_MODEL is not set; scripts/fetch-model prints its path")
+        return 0
+    with open(os.path.join(FIXTURES, "smollm2.json")) as f:
+        golden = json.load(f)
+    text = os.path.join(FIXTURES, golden["text"])
+    with tempfile.TemporaryDirectory() as tmp:
+        out = os.path.join(tmp, "logits.f32")
+        ids = subprocess.run([CTL, "model", "tokenize", model, "--text", text, "--json"], text=True,
+                             stdout=subprocess.PIPE, check=True)
+        run = subprocess.run([CTL, "model", "logits", model, "--text", text, "--out", out, "--kv", "f32"],
+                             text=True, stdout=subprocess.PIPE, check=True)
+        n_tok, n_vocab = map(int, run.stdout.split())
+        bad = []
+        with open(out, "rb") as f:
+            for row in golden["rows"]:
+                bad += check_row(row, row_of(f, row["pos"], n_vocab))
+    print("1..3")
+    same_ids = json.loads(ids.stdout) == golden["ids"]
+    print("%s 1 - token ids of %s" % ("ok" if same_ids else "not ok", golden["text"]))
+    print("%s 2 - %d positions" % ("ok" if n_tok == len(golden["ids"]) else "not ok", n_tok))
+    for line in bad[:10]:
+        print("# " + line)
+    print("%s 3 - logits of %d positions" % ("not ok" if bad else "ok", len(golden["rows"])))
+    return 1 if bad or not same_ids or n_tok != len(golden["ids"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

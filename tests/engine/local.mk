@@ -49,3 +49,10 @@ tests_engine_test_real_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_real_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
 EXTRA_DIST += tests/engine/test_logits.py tests/fixtures/logits/short.txt \
 	tests/fixtures/logits/smollm2.json tests/fixtures/text/mixed.txt
+
+check_PROGRAMS += tests/engine/test_oom
+TESTS += tests/engine/test_oom
+tests_engine_test_oom_SOURCES = tests/engine/test_oom.c tests/engine/tiny.h
+tests_engine_test_oom_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_oom_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_engine_test_oom_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -1,5 +1,6 @@
 #include "engine/inner.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static int get_int(const struct eng_model *m, const char *suffix, int64_t def, i
     return 0;
 }
 
+/* A number in [min, max]; def NAN: required. */
 static int get_float(const struct eng_model *m, const char *suffix, float def, float min, float max,
                      float *out, struct base_err *err)
 {
@@ -38,6 +40,8 @@ static int get_float(const struct eng_model *m, const char *suffix, float def, f
     int rc = gguf_get_f32(m->file, key_of(key, &m->c, suffix), &v, &found, err);
     if (rc != 0)
         return rc;
+    if (!found && isnan(def))
+        return base_err_set(err, BASE_EFORMAT, key, "the model file lacks this key");
     if (!(v >= min && v <= max)) /* also NaN */
         return base_err_set(err, BASE_EFORMAT, key, "%g is not in %g..%g", (double)v, (double)min,
                             (double)max);
@@ -151,7 +155,7 @@ int eng_config_read(struct eng_model *m, struct base_err *err)
         (rc = get_int(m, "rope.dimension_count", c->head_dim, 2, c->head_dim, &c->rot_dim, err)) !=
             0 ||
         (rc = get_int(m, "context_length", -1, 1, ENG_MAX_CTX, &c->n_ctx_train, err)) != 0 ||
-        (rc = get_float(m, "attention.layer_norm_rms_epsilon", -1.0f, 0.0f, 1.0f, &c->rms_eps,
+        (rc = get_float(m, "attention.layer_norm_rms_epsilon", NAN, 0.0f, 1.0f, &c->rms_eps,
                         err)) != 0 ||
         (rc = get_float(m, "rope.freq_base", 10000.0f, 1.0f, 1e12f, &c->rope_theta, err)) != 0)
         return rc;

@@ -173,7 +173,8 @@ static char *line_make(const struct edge_req *r, enum edge_result result, int ht
     put(o, "request_id", json_string(r->id));
     put(o, "decision_id", json_string(base_hex(r->decision_id, sizeof r->decision_id, id)));
     put(o, "facts", facts_json(r));
-    put(o, "decision", decision_json(r));
+    if (r->dec.rule != NULL) /* refused before it came to a decision */
+        put(o, "decision", decision_json(r));
     put(o, "outcome", outcome_json(r, result, http_status));
     char *s = json_dumps(o, JSON_COMPACT);
     json_decref(o);

@@ -16,6 +16,8 @@ struct edge_req;
 struct edge_uplink;
 struct edge_dlog;
 
+enum { EDGE_FLUSH_US = 50000 }; /* on the way down: for last answers to reach the kernel */
+
 struct edge {
     struct edge_config cfg;
     struct edge_callers callers;

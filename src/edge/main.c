@@ -253,13 +253,13 @@ static void on_stop_signal(int signo, void *arg)
 {
     struct edge *e = arg;
     base_log_info("edge", "signal %d: stopping, %d requests under way", signo, e->n_req);
-    if (e->draining || e->n_req == 0) {
+    if (e->draining) { /* asked twice */
         on_drained(e);
         return;
     }
     e->draining = true;
     net_http_stop_accepting(e->http);
-    net_timer_set(e->drain, e->cfg.process_drain_ms * 1000);
+    net_timer_set(e->drain, e->n_req == 0 ? EDGE_FLUSH_US : e->cfg.process_drain_ms * 1000);
 }
 
 static int loop_start(struct edge *e, struct base_err *err)

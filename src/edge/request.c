@@ -244,7 +244,7 @@ void edge_req_housekeeping(void *arg)
         exec_start(r);
     }
     if (e->draining && e->n_req == 0)
-        net_loop_stop(e->loop);
+        net_timer_set(e->drain, EDGE_FLUSH_US);
 }
 
 bool edge_req_note_fall_back(struct edge_req *r, const struct base_err *why)

@@ -211,6 +211,56 @@ class Edge(Daemon):
         raise KeyError(name)
 
 
+class Stub(Daemon):
+    """The cloud's stand-in."""
+
+    def __init__(self, folder, model=None, certs=None, name="stub", **settings):
+        c = certs or folder.certs()
+        conf = {"listen.port": 0, "listen.port_file": folder.path / f"{name}.port",
+                "tls.cert": c / "server.pem", "tls.key": c / "server-key.pem",
+                "tls.client_ca": c / "ca.pem", "model.path": model or folder.tiny(),
+                "engine.context": 512, "engine.threads": 1}
+        conf.update({k.replace("__", "."): v for k, v in settings.items()})
+        super().__init__(folder, name, "waypost-cloud-stub", list(conf.items()))
+
+    def restart_on_same_port(self):
+        text = self.config.read_text()
+        self.config.write_text("".join(f"listen.port = {self.port}\n" if x.startswith("listen.port =")
+                                       else x + "\n" for x in text.splitlines()))
+        return self.start()
+
+
+def uplink_conf(folder, port, certs=None, name="uplink", **settings):
+    """An uplink's configuration file with one target, `cloud`, and a ledger beside it."""
+    c = certs or folder.certs()
+    lines = [f"target = name=cloud url=https://127.0.0.1:{port} ca={c}/ca.pem cert={c}/uplink.pem"
+             f" key={c}/uplink-key.pem", f"ledger.file = {folder.path}/{name}-ledger.jsonl"]
+    lines += [f"{k.replace('__', '.')} = {v}" for k, v in settings.items()]
+    return folder.file(f"{name}.conf", "\n".join(lines) + "\n")
+
+
+def ledger(folder, name="uplink"):
+    """The records, after waypostctl has verified the chain."""
+    path = folder.path / f"{name}-ledger.jsonl"
+    if not path.exists():
+        return []
+    subprocess.run([program("waypostctl"), "ledger", "verify", str(path)], check=True,
+                   stdout=subprocess.DEVNULL)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def split_policy(rules):
+    """rules: class -> (route, layer, tail, dtype, fallback)."""
+    out = ["waypost_policy: 1", 'version: "e2e"', "targets:", "  cloud: { modes: [prompt, hidden] }",
+           "rules:"]
+    for cls, (route, layer, tail, dtype, fallback) in rules.items():
+        out += [f"  - name: {cls.replace('.', '-')}", f"    when: {{ data.class: {{ only: [{cls}] }} }}",
+                f"    route: {route}", "    target: cloud", f"    fallback: {fallback}"]
+        if route == "hidden":
+            out += [f"    layer: {layer}", f"    tail: {tail}", f"    dtype: {dtype}"]
+    return "\n".join(out) + "\n"
+
+
 def chat_body(text, data_class=None, **fields):
     body = {"model": "tiny", "temperature": 0, "max_tokens": 16, **fields}
     body.setdefault("messages", [{"role": "user", "content": text}])

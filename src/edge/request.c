@@ -305,12 +305,6 @@ bool edge_req_decide(struct edge_req *r)
     enum rt_mode before = r->route;
     rt_decide(r->e->policy, &r->facts, &r->dec);
     r->route = r->dec.route.mode;
-    if (r->api.hint != NULL && (r->route == RT_PROMPT || r->route == RT_HIDDEN)) {
-        r->dec = (struct rt_decision){.rule = "metadata.route",
-                                      .rule_index = -1,
-                                      .because = "the request asked to stay on the device"};
-        r->dec.route.mode = r->dec.fallback.mode = r->route = RT_LOCAL;
-    }
     return r->route != before;
 }
 

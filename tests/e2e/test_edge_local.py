@@ -198,9 +198,50 @@ def test_broken_policy_stays_local_and_check_config_says_so():
         assert ":3:1" in p.stderr, p.stderr
 
 
+def test_bad_configuration_is_refused_with_the_reason():
+    import subprocess
+    cases = [("caller=name=a classes=x", "needs one of listen, uid, key_sha256"),
+             ("caller=listen=unix", "name="), ("caller=name=a listen=udp", "neither unix nor tcp"),
+             ("caller=name=a listen=tcp uid=1", "only on the unix socket"),
+             ("caller=name=a uid=-1", "not a number"), ("caller=name=a key_sha256=12", "64 lower-case"),
+             ("caller=name=a uid=1 classes=Public", "not a class name"),
+             ("caller=name=a uid=1 colour=red", "colour"), ("http.socket_mode=rw", "octal"),
+             ("engine.sessions=0", "not in 1..64"), ("engine.kv=f8", "none of f16|f32"),
+             ("limit.default_deadline_ms=400000", "above limit.deadline_ms"), ("no.such=1", "no option")]
+    for setting, reason in cases:
+        p = subprocess.run([wp.program("waypost-edge"), "--set", "model.path=/dev/null", "--set", setting,
+                            "--check-config"], capture_output=True, text=True)
+        assert p.returncode == 2 and reason in p.stderr, (setting, p.returncode, p.stderr)
+    p = subprocess.run([wp.program("waypost-edge"), "--check-config"], capture_output=True, text=True)
+    assert p.returncode == 2 and "model.path" in p.stderr, p.stderr
+    p = subprocess.run([wp.program("waypost-edge"), "--dump-config"], capture_output=True, text=True)
+    assert p.returncode == 0 and "http.port = 8088" in p.stdout
+    with wp.Folder() as f:
+        conf = f.file("a.conf", p.stdout + "\n")
+        p = subprocess.run([wp.program("waypost-edge"), "--config", str(conf), "--set",
+                            f"model.path={f.tiny()}", "--check-config"], capture_output=True, text=True)
+        eq(p.returncode, 0, "what it dumps, it reads: " + p.stderr)
+
+
+def test_bad_model_and_bad_address_stop_the_start():
+    with wp.Folder() as f:
+        for settings, reason in (({"model": f.file("not.gguf", "hello")}, "not.gguf"),
+                                 ({"http__addr": "0.0.0.0"}, "0.0.0.0"),
+                                 ({"uplink": f.file("u.conf", ""), "uplink__program": "/nowhere/up"},
+                                  "/nowhere/up")):
+            e = wp.Edge(f, name="edge-" + reason.strip("/").split("/")[0], **settings)
+            try:
+                e.start()
+                raise AssertionError(f"{settings} started")
+            except RuntimeError:
+                eq(e.stop(), 1, "exit status")
+                assert reason in e.log(), e.log()
+                f.daemons.remove(e)
+
+
 def test_sigterm_lets_answers_finish():
     with wp.Folder() as f:
-        e = wp.Edge(f, f.slow(), engine__context=2048).start()
+        e = wp.Edge(f, f.slow(), engine__context=2048, process__drain_ms=60000).start()
         st = e.stream(wp.long_prompt(e), max_tokens=100)
         next(iter(st.events()))
         e.proc.send_signal(signal.SIGTERM)

@@ -13,7 +13,7 @@ CANARY = "CANARY-7f3a9c"
 CAREFUL = wp.split_policy({"public.general": ("prompt", 0, "", "", "local"),
                            "public.navigation": ("hidden", 2, "cloud", "f16", "local")})
 # What must be caught: a rule that names cabin data.
-CARELESS = CAREFUL.replace("only: [public.general]", "any: [public.general, cabin]")
+CARELESS = CAREFUL.replace("only: [public.general]", "only: [public.general, cabin, identifier.phone]")
 
 
 class Listener:
@@ -81,6 +81,7 @@ def one_run(policy, n):
         listener = Listener()
         e = wp.Edge(f, policy=policy, uplink=wp.uplink_conf(f, listener.port), log__level="debug",
                     engine__queue=64, decision_log__max_bytes=1 << 28).start()
+        assert "policy=e2e" in e.log(), "the policy is in force"
         eq(e.uplink_state(), "ready", "the uplink is there and could be used")
         send_all(e, n)
         found = traces(f, listener, e)

@@ -9,3 +9,15 @@ else
 tests_fuzz_fuzz_gguf_SOURCES += tests/fuzz/replay.c
 TESTS += tests/fuzz/fuzz_gguf
 endif
+
+# fuzz_model
+check_PROGRAMS += tests/fuzz/fuzz_model
+EXTRA_DIST += tests/fuzz/corpus/model
+tests_fuzz_fuzz_model_SOURCES = tests/fuzz/fuzz_model.c
+tests_fuzz_fuzz_model_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+if ENABLE_FUZZERS
+tests_fuzz_fuzz_model_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+tests_fuzz_fuzz_model_SOURCES += tests/fuzz/replay.c
+TESTS += tests/fuzz/fuzz_model
+endif

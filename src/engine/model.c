@@ -23,9 +23,15 @@ static int find_chat(struct eng_model *m, const char *force, struct base_err *er
     int rc = gguf_get_str(m->file, "tokenizer.chat_template", &tmpl, &found, err);
     if (rc != 0)
         return rc;
-    if (eng_chat_find(&m->chat, tmpl.s, tmpl.len, force, &m->chat_err) != 0)
-        m->chat = NULL;
-    return 0;
+    rc = eng_chat_find(&m->chat, tmpl.s, tmpl.len, force, &m->chat_err);
+    if (rc == 0)
+        return 0;
+    m->chat = NULL;
+    if (rc != BASE_ENOMEM)
+        return 0;
+    if (err != NULL)
+        *err = m->chat_err;
+    return rc;
 }
 
 int eng_model_open(struct eng_model **out, const struct eng_model_opt *o, struct base_err *err)

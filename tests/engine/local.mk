@@ -56,3 +56,11 @@ tests_engine_test_oom_SOURCES = tests/engine/test_oom.c tests/engine/tiny.h
 tests_engine_test_oom_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_oom_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 tests_engine_test_oom_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/engine/test_nomem
+TESTS += tests/engine/test_nomem
+tests_engine_test_nomem_SOURCES = tests/engine/test_nomem.c tests/engine/tiny_model.h
+tests_engine_test_nomem_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_nomem_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc \
+	-Wl,--wrap=realloc,--wrap=aligned_alloc
+tests_engine_test_nomem_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,132 @@
+/* The first, second, … nth allocation of a whole answer fails: every time an error comes back,
+ * nothing leaks (run it under ASan), and in the end it succeeds. Allocations of our own objects
+ * only
+ * (-Wl,--wrap); the C library's and PCRE2's are not ours to fail. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <stdatomic.h>
+
+#include "engine/sched.h"
+#include "tiny_model.h"
+
+static atomic_int left = -1; /* allocations until one fails; negative: none does */
+
+static bool fails(void)
+{
+    return atomic_load(&left) >= 0 && atomic_fetch_sub(&left, 1) == 0;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__real_aligned_alloc(size_t align, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+void *__wrap_aligned_alloc(size_t align, size_t n)
+{
+    return fails() ? NULL : __real_aligned_alloc(align, n);
+}
+
+struct seen {
+    bool end;
+    int code;
+    int n_token;
+};
+
+static void see(struct eng_job *j, const struct eng_event *ev, void *arg)
+{
+    (void)j;
+    struct seen *s = arg;
+    s->n_token += ev->kind == ENG_EV_TOKEN;
+    s->end = ev->kind == ENG_EV_DONE || ev->kind == ENG_EV_ERROR;
+    s->code = ev->kind == ENG_EV_ERROR ? ev->err.code : 0;
+}
+
+static int run_job(struct eng_sched *s, struct base_err *err)
+{
+    static const int32_t ids[] = {5, 6, 7, 8, 9};
+    const struct eng_job_run run = {0, 2, ENG_OUT_TOKEN, true, 4};
+    struct eng_sample_params p = ENG_SAMPLE_GREEDY;
+    p.temperature = 1.0f;
+    struct seen seen = {0};
+    struct eng_job *j = NULL;
+    int rc = eng_job_open(&j, s, &run, &p, 0, see, &seen, err);
+    if (rc == 0)
+        rc = eng_job_accept(j, ids, 2);
+    if (rc == 0)
+        rc = eng_job_feed_tokens(j, ids, 5, err);
+    while (rc == 0 && !seen.end) {
+        struct pollfd f = {eng_sched_fd(s), POLLIN, 0};
+        assert_int_equal(poll(&f, 1, 10000), 1);
+        eng_sched_poll(s);
+    }
+    eng_job_close(j);
+    if (rc == 0 && seen.code == 0)
+        assert_true(seen.n_token > 0);
+    return rc != 0 ? rc : seen.code;
+}
+
+/* Open, identify, schedule, answer. */
+static int scenario(const char *path)
+{
+    struct base_err err = {0};
+    struct eng_model *m = NULL;
+    struct eng_sched *s = NULL;
+    const struct eng_model_opt o = {.path = path, .layer_end = -1};
+    const struct eng_sched_opt so = {
+        .n_thread = 2, .max_job = 2, .n_ctx = 32, .chunk_tok = 4, .max_row = 8, .kv = KERN_KV_F32};
+    int rc = eng_model_open(&m, &o, &err);
+    if (rc == 0 && eng_model_identity(m) == NULL)
+        rc = BASE_ENOMEM;
+    if (rc == 0)
+        rc = eng_sched_new(&s, m, &so, &err);
+    if (rc == 0)
+        rc = run_job(s, &err);
+    eng_sched_free(s);
+    eng_model_close(m);
+    return rc;
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    const char *path = tiny_make("--layers 2");
+    int n = 0, rc = -1;
+    for (; rc != 0 && n < 5000; n++) {
+        atomic_store(&left, n);
+        rc = scenario(path);
+        const bool failed = atomic_exchange(&left, -1) < 0;
+        if (failed && rc == 0)
+            fail_msg("allocation %d failed and nobody noticed", n);
+        if (rc != 0 && rc != BASE_ENOMEM)
+            fail_msg("allocation %d: error %d", n, rc);
+    }
+    assert_int_equal(rc, 0);
+    assert_true(n > 30);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail)};
+    const int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    tiny_clean();
+    return rc;
+}

@@ -232,7 +232,8 @@ int net_http_listen_unix(struct net_http *h, const char *path, mode_t mode, stru
 
 void net_http_stop_accepting(struct net_http *h)
 {
-    net_timer_clear(h->accept_again);
+    if (h->accept_again != NULL)
+        net_timer_clear(h->accept_again);
     while (h->n_listener > 0) {
         struct http_listener *hl = &h->listener[--h->n_listener];
         struct stat st;

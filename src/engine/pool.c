@@ -95,7 +95,10 @@ static bool spin_until(struct eng_pool *p, bool (*cond)(struct eng_pool *))
 }
 
 /* The counter is raised before the last look at the ticket, and the caller publishes the ticket
- * before it looks at the counter (both sequentially consistent): one of the two sees the other. */
+ * before it looks at the counter (both sequentially consistent): one of the two sees the other. The
+ * same holds for caller_asleep and unfinished. Both flags are set by exchange: a plain sequentially
+ * consistent store would do by the language, but qemu 7.2 lets the next load overtake it (STLR,
+ * LDAR on an x86 host), and tests/kernels/check_pool then hung about one time in five. */
 static void sleep_until_work(struct eng_pool *p)
 {
     pthread_mutex_lock(&p->lock);
@@ -132,7 +135,7 @@ static void wait_finished(struct eng_pool *p)
     if (spin_until(p, finished))
         return;
     pthread_mutex_lock(&p->lock);
-    atomic_store(&p->caller_asleep, 1);
+    atomic_exchange(&p->caller_asleep, 1);
     while (!finished(p))
         pthread_cond_wait(&p->done, &p->lock);
     atomic_store(&p->caller_asleep, 0);
@@ -151,7 +154,7 @@ void eng_pool_run(struct eng_pool *p, eng_pool_fn *fn, void *arg, int n_slice)
     atomic_store_explicit(&p->n_slice, n_slice, memory_order_relaxed);
     atomic_store(&p->unfinished, n_slice);
     p->run++;
-    atomic_store(&p->ticket, (uint64_t)p->run << 32 | (uint32_t)n_slice);
+    atomic_exchange(&p->ticket, (uint64_t)p->run << 32 | (uint32_t)n_slice);
     wake_workers(p);
     work(p, 0);
     wait_finished(p);

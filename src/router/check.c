@@ -242,7 +242,8 @@ void rt_check_reach(struct rt_compiler *c)
     for (uint32_t late = 1; c->err == 0 && late < n_rule && c->d->n < RT_MAX_DIAG; late++) {
         for (uint32_t early = 0; early < late; early++) {
             const struct conjuncts *e = &set[early], *l = &set[late];
-            if ((e->mask & ~l->mask) != 0 || !subset(all + e->at, e->n, all + l->at, l->n))
+            if ((e->mask & ~l->mask) != 0 ||
+                (e->n > 0 && !subset(all + e->at, e->n, all + l->at, l->n)))
                 continue;
             report(c, &rule[early], &rule[late], e->n == l->n);
             break;

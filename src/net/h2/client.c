@@ -38,18 +38,64 @@ static void stream_unlink(struct net_h2c_stream *s)
     *at = s->next;
 }
 
+static void link_disconnect(struct h2c_link *l)
+{
+    if (l->multi != NULL)
+        curl_multi_cleanup(l->multi);
+    l->multi = NULL;
+    net_timer_clear(l->curl_timer);
+    while (l->watches != NULL) {
+        struct h2c_watch *w = l->watches;
+        l->watches = w->next;
+        net_watch_free(w->w);
+        free(w);
+    }
+}
+
+/* libcurl 7.88 queues the RST_STREAM of a removed transfer and sends it with the next one's frames:
+ * a server would work on. Pausing another stream makes it send; without another one the connection
+ * is closed, which says the same. */
+static void flush_reset(struct h2c_link *l)
+{
+    for (struct net_h2c_stream *s = l->streams; s != NULL; s = s->next) {
+        if (!s->added || !s->ready || s->canceled || s->err.code != 0)
+            continue;
+        int now =
+            (s->sending_paused ? CURLPAUSE_SEND : 0) | (s->receiving_paused ? CURLPAUSE_RECV : 0);
+        curl_easy_pause(s->easy, now | CURLPAUSE_RECV);
+        curl_easy_pause(s->easy, now);
+        return;
+    }
+    if (l->streams == NULL)
+        link_disconnect(l);
+}
+
 static void stream_close(struct net_h2c_stream *s, const struct base_err *err)
 {
+    struct h2c_link *l = s->link;
+    bool reset = err->code != 0 && s->added && s->ready;
     stream_unlink(s);
     s->closing = true;
     s->cb->on_close(s, err, s->arg);
     stream_free(s);
+    if (reset)
+        flush_reset(l);
+}
+
+static void stream_cancel(struct net_h2c_stream *s)
+{
+    struct h2c_link *l = s->link;
+    bool reset = s->added && s->ready;
+    stream_unlink(s);
+    stream_free(s);
+    if (reset)
+        flush_reset(l);
 }
 
 static void take_results(struct h2c_link *l)
 {
     int left;
-    for (CURLMsg *m; (m = curl_multi_info_read(l->multi, &left)) != NULL;) {
+    for (CURLMsg *m; l->multi != NULL && (m = curl_multi_info_read(l->multi, &left)) != NULL;) {
         struct net_h2c_stream *s = NULL;
         struct base_err err;
         if (m->msg != CURLMSG_DONE ||
@@ -77,8 +123,7 @@ static int start(struct net_h2c_stream *s)
 static bool settle(struct net_h2c_stream *s)
 {
     if (s->canceled) {
-        stream_unlink(s);
-        stream_free(s);
+        stream_cancel(s);
         return false;
     }
     if ((!s->added && s->err.code == 0 && start(s) != 0) || s->err.code != 0) {
@@ -104,8 +149,7 @@ void h2c_work(struct h2c_link *l)
      * settled. */
     for (bool again = true; again;) {
         again = false;
-        if (l->multi != NULL)
-            take_results(l);
+        take_results(l);
         for (struct net_h2c_stream *s = l->streams; s != NULL && !again; s = again ? NULL : s->next)
             again = !settle(s);
     }
@@ -117,20 +161,6 @@ void h2c_work(struct h2c_link *l)
 static void work_fire(void *arg)
 {
     h2c_work(arg);
-}
-
-static void link_disconnect(struct h2c_link *l)
-{
-    if (l->multi != NULL)
-        curl_multi_cleanup(l->multi);
-    l->multi = NULL;
-    net_timer_clear(l->curl_timer);
-    while (l->watches != NULL) {
-        struct h2c_watch *w = l->watches;
-        l->watches = w->next;
-        net_watch_free(w->w);
-        free(w);
-    }
 }
 
 static void idle_fire(void *arg)

@@ -41,7 +41,7 @@ struct net_h2c_cb {
     void (*on_status)(struct net_h2c_stream *s, int status, void *arg);
     void (*on_data)(struct net_h2c_stream *s, const uint8_t *p, size_t len, void *arg);
     /* Always the last call, s is gone after it. err->code 0: the response came whole. Codes:
-     * BASE_ETIMEOUT, BASE_ECLOSED (no connection, or lost), BASE_EPERM (TLS: certificate, pin, refused
+     * BASE_ETIMEOUT, BASE_ECLOSED (no connection, or lost), BASE_ECANCELED (reset by the peer), BASE_EPERM (TLS: certificate, pin, refused
      * by the peer), BASE_EPROTO (not HTTP/2), BASE_ENOMEM, BASE_EINTERNAL. */
     void (*on_close)(struct net_h2c_stream *s, const struct base_err *err, void *arg);
 };

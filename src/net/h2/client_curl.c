@@ -370,9 +370,10 @@ static int code_of(CURLcode code)
     case CURLE_RECV_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
-    case CURLE_HTTP2_STREAM:
     case CURLE_SEND_FAIL_REWIND:
         return BASE_ECLOSED;
+    case CURLE_HTTP2_STREAM:
+        return BASE_ECANCELED;
     default:
         return BASE_EINTERNAL;
     }
@@ -398,6 +399,10 @@ void h2c_error(struct net_h2c_stream *s, CURLcode code, struct base_err *err)
         /* libcurl's own text tells what is wrong with a certificate; elsewhere it may quote the
          * peer. */
         int base = code_of(code);
+        long os_error = 0;
+        curl_easy_getinfo(s->easy, CURLINFO_OS_ERRNO, &os_error);
+        if (code == CURLE_HTTP2 && os_error != 0)
+            base = BASE_ECLOSED; /* it is the socket that failed, not the framing */
         bool own_text = base == BASE_EPERM && s->curl_error[0] != '\0';
         base_err_set(err, base, s->link->url, "%s",
                      own_text ? s->curl_error : curl_easy_strerror(code));

@@ -71,6 +71,8 @@ void h2_conn_kill(struct h2_conn *c)
     struct net_h2s *srv = c->srv;
 
     c->state = H2_CLOSING;
+    for (struct net_h2_stream *s = c->streams; s != NULL; s = s->next)
+        s->reset = true; /* an on_close that touches a sibling does not reach the session */
     while (c->streams != NULL)
         h2_stream_close(c->streams, NGHTTP2_CANCEL);
     if (c->prev != NULL)
@@ -80,7 +82,8 @@ void h2_conn_kill(struct h2_conn *c)
     if (c->next != NULL)
         c->next->prev = c->prev;
     srv->n_conn--;
-    nghttp2_session_del(c->session);
+    if (!c->broken)
+        nghttp2_session_del(c->session);
     if (c->bev != NULL) {
         bufferevent_setcb(c->bev, NULL, NULL, NULL, NULL);
         bufferevent_free(c->bev);
@@ -103,8 +106,12 @@ static int flush(struct h2_conn *c)
         c->in_session = true;
         n = nghttp2_session_mem_send(c->session, &p);
         c->in_session = false;
-        if (n < 0)
+        if (n < 0) {
+            /* Out of memory. nghttp2 1.52 may now hold a frame twice, and its session_del would
+             * free it twice: better to lose the session's memory. */
+            c->broken = true;
             return BASE_ENOMEM;
+        }
         if (n == 0)
             break;
         if (evbuffer_add(out, p, (size_t)n) != 0)
@@ -176,12 +183,17 @@ static void pump(struct h2_conn *c)
         h2_streams_writable(c);
     if (rc == 0)
         rc = flush(c);
+    if (rc == BASE_ENOMEM) {
+        base_log_error("h2", "connection dropped: out of memory");
+        h2_conn_kill(c);
+        return;
+    }
     if (rc == BASE_EPROTO)
         h2_conn_fail(c, NGHTTP2_PROTOCOL_ERROR, "preface bytes");
     else if (rc == BASE_ELIMIT) /* nghttp2's own limits against floods */
         h2_conn_fail(c, NGHTTP2_ENHANCE_YOUR_CALM, "frames");
     else if (rc != 0)
-        h2_conn_fail(c, NGHTTP2_INTERNAL_ERROR, "allocations");
+        h2_conn_fail(c, NGHTTP2_INTERNAL_ERROR, "input");
     if (c->fail_why != NULL ||
         (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))) {
         begin_closing(c);

@@ -57,6 +57,7 @@ struct h2_conn {
     enum h2_conn_state state;
     bool in_session;    /* nghttp2 is on the stack: submit only, do not pump */
     bool shut;          /* our side of the closing connection is closed */
+    bool broken;        /* the session must not be used, nor freed */
     uint32_t fail_code; /* set: end with GOAWAY and this code */
     const char *fail_why;
     int64_t header_since_us; /* handshake, or a header block that is not whole; 0: none */

@@ -142,6 +142,21 @@ static bool settle(struct net_h2c_stream *s)
     return true;
 }
 
+/* An answer may end before its question. libcurl then waits for a descriptor that says nothing
+ * more; resuming what is not paused makes it look at the stream itself. */
+static void look_again(struct h2c_link *l)
+{
+    for (struct net_h2c_stream *s = l->streams; s != NULL; s = s->next) {
+        if (!s->end_sent || s->canceled)
+            continue;
+        s->end_sent = false;
+        if (!s->receiving_paused) {
+            curl_easy_pause(s->easy, CURLPAUSE_RECV);
+            curl_easy_pause(s->easy, CURLPAUSE_CONT);
+        }
+    }
+}
+
 void h2c_work(struct h2c_link *l)
 {
     l->working = true;
@@ -154,13 +169,20 @@ void h2c_work(struct h2c_link *l)
             again = !settle(s);
     }
     l->working = false;
+    for (const struct net_h2c_stream *s = l->streams; s != NULL; s = s->next) {
+        if (s->end_sent)
+            net_timer_set(l->work_timer, 0);
+    }
     if (l->streams == NULL && l->multi != NULL)
         net_timer_set(l->idle_timer, (int64_t)l->idle_close_ms * 1000);
 }
 
 static void work_fire(void *arg)
 {
-    h2c_work(arg);
+    struct h2c_link *l = arg;
+    l->working = true;
+    look_again(l);
+    h2c_work(l);
 }
 
 static void idle_fire(void *arg)

@@ -214,6 +214,7 @@ static size_t on_read(char *buf, size_t size, size_t n, void *arg)
         return CURL_READFUNC_ABORT;
     if (have == 0) {
         s->sending_paused = !s->ended;
+        s->end_sent = s->ended;
         return s->ended ? 0 : CURL_READFUNC_PAUSE;
     }
     if (have > room)

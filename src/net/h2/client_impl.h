@@ -54,6 +54,7 @@ struct net_h2c_stream {
     bool added;       /* to the multi handle */
     bool ended, held; /* as the caller wants it */
     bool sending_paused, receiving_paused; /* as libcurl has it */
+    bool end_sent;    /* look once whether the answer had ended before */
     bool ready, have_status;
     bool canceled, closing;
     struct base_err err; /* why we stopped it ourselves; code 0: we did not */

@@ -82,6 +82,7 @@ struct net_h2_stream {
     size_t moved_bytes; /* taken since moved_us */
     int64_t moved_us;   /* last real progress of out */
     int64_t active_us;
+    int64_t answered_us; /* when END_STREAM went; 0: not yet */
     bool too_big; /* headers over the limit: 431, the application never sees it */
     bool told;    /* on_request was called, so on_close must be */
     bool responded, ended, reset;

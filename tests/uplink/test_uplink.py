@@ -516,6 +516,27 @@ def test_a_reset_stream_is_not_a_lost_link():
         assert not any("down" in l for l in e.finish())
 
 
+def test_an_answer_that_ends_before_the_question():
+    """The split session ends so: the last frame is the cloud's, and the edge ends its side after it."""
+    with Place() as pl:
+        peer = pl.peer()
+        e = pl.edge(peer.port)
+        e.release(1)
+        e.data(1, "Y", 10)  # the whole answer comes at once
+        e.wait("data 1 5")
+        e.send("end 1")
+        assert e.closed(1) == (OK, 10, 5, "")
+        e.release(2)
+        e.data(2, "Z", 10)
+        e.wait("data 2 10")
+        e.data(2, "Z", 20)  # the last bytes and the end come together
+        e.wait("data 2 20")
+        e.send("end 2")
+        assert e.closed(2) == (OK, 30, 30, "")
+        e.finish()
+        pl.verify()
+
+
 def test_deadlines_are_kept():
     with Place() as pl:
         black_hole = Listener(lambda c: c.recv(1 << 20) and time.sleep(3))

@@ -73,8 +73,8 @@ static void requests(struct base_buf *b, const struct edge_metrics *m)
     for (int i = 0; i < EDGE_N_ROUTE; i++) {
         for (int k = 0; k < EDGE_N_RESULT; k++)
             base_buf_printf(b, "waypost_requests_total{route=\"%s\",result=\"%s\"} %" PRIu64 "\n",
-                            rt_mode_str((enum rt_mode)i), edge_result_str((enum edge_result)k),
-                            m->request[i][k]);
+                            i == EDGE_ROUTE_NONE ? "none" : rt_mode_str((enum rt_mode)i),
+                            edge_result_str((enum edge_result)k), m->request[i][k]);
     }
     head(b, "waypost_answers_total", "counter", "Answers ended, by the tier that made the tokens.");
     for (unsigned i = 1; i < 4; i++)

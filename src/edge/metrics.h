@@ -6,7 +6,8 @@
 
 #include "base/buf.h"
 
-enum { EDGE_N_BUCKET = 12, EDGE_N_ROUTE = 4 };
+/* Routes are those of enum rt_mode, and one for what was refused before a decision. */
+enum { EDGE_N_BUCKET = 12, EDGE_ROUTE_NONE = 4, EDGE_N_ROUTE };
 enum edge_result { EDGE_RES_OK, EDGE_RES_REFUSED, EDGE_RES_ERROR, EDGE_RES_GONE, EDGE_N_RESULT };
 const char *edge_result_str(enum edge_result r); /* "ok", "refused", "error", "gone" */
 

@@ -79,7 +79,7 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     session_drop(r);
     net_timer_clear(r->deadline);
     int64_t total_us = base_clock_mono_us() - r->start_us;
-    e->metrics.request[r->route][result]++;
+    e->metrics.request[r->dec.rule != NULL ? (int)r->route : EDGE_ROUTE_NONE][result]++;
     e->metrics.tier[r->answer.tier]++;
     e->metrics.prompt_tok += (uint64_t)r->n_prompt;
     e->metrics.answer_tok += (uint64_t)r->answer.n_tok;

@@ -30,7 +30,8 @@ static size_t utf8_char(const unsigned char *s, size_t n)
 
 json_t *api_json_text(const char *s, size_t n)
 {
-    json_t *v = json_stringn(s, n);
+    /* An answer of no text comes from a buffer that has no memory yet. */
+    json_t *v = json_stringn(n > 0 ? s : "", n);
     if (v != NULL)
         return v;
     struct base_buf b;

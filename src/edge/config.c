@@ -70,6 +70,9 @@ const struct base_opt edge_opt[] = {
      "The uplink's executable; empty: waypost-uplink beside this program or in libexec."},
     {"uplink.config", BASE_OPT_STR, AT(uplink_config), 0, 0, "", NULL, NULL,
      "The uplink's configuration file; empty: no uplink, nothing can leave."},
+    {"target", BASE_OPT_LIST, AT(target), 0, 16, NULL, NULL, NULL,
+     "What the edge must know of a target: name=NAME model=MODEL. MODEL is the name that prompts to it "
+     "carry; without an entry it is the one that the client asked for."},
     {"uplink.queue_bytes", BASE_OPT_INT, AT(uplink_queue_bytes), MIB, 1024 * MIB, "67108864", "bytes",
      NULL, "Released bytes that wait for the uplink to take them; past it the request falls back."},
 
@@ -102,6 +105,33 @@ const struct base_opt edge_opt[] = {
 /* clang-format on */
 const int edge_n_opt = (int)(sizeof edge_opt / sizeof edge_opt[0]);
 
+static int target_check(const char *entry, struct base_err *err)
+{
+    char place[160], v[256];
+    struct base_err why = {0};
+    snprintf(place, sizeof place, "target = %s", entry);
+    int rc = base_opt_words_check(entry, "name|model", &why);
+    if (rc != 0)
+        return base_err_set(err, rc, place, "%s", why.msg);
+    if (base_opt_word(entry, "name", v, sizeof v) != 0 || v[0] == '\0' ||
+        base_opt_word(entry, "model", v, sizeof v) != 0 || v[0] == '\0')
+        return base_err_set(err, BASE_EINVAL, place,
+                            "needs name=… and model=…, each up to 255 bytes");
+    return 0;
+}
+
+int edge_config_target_model(const struct edge_config *c, const char *target, char *out,
+                             size_t size_bytes)
+{
+    char name[256];
+    for (int i = 0; i < c->target.n; i++) {
+        if (base_opt_word(c->target.item[i], "name", name, sizeof name) == 0 &&
+            strcmp(name, target) == 0)
+            return base_opt_word(c->target.item[i], "model", out, size_bytes);
+    }
+    return BASE_ENOTFOUND;
+}
+
 mode_t edge_config_socket_mode(const struct edge_config *c)
 {
     return (mode_t)strtoul(c->http_socket_mode, NULL, 8);
@@ -125,6 +155,8 @@ int edge_config_check(const void *cfg, struct base_err *err)
         return base_err_set(err, BASE_EINVAL, "http.addr", "no listener is left");
     int rc = edge_callers_parse(&callers, &c->caller, err);
     edge_callers_fini(&callers);
+    for (int i = 0; rc == 0 && i < c->target.n; i++)
+        rc = target_check(c->target.item[i], err);
     return rc;
 }
 

@@ -20,7 +20,7 @@ struct edge_config {
 
     char *policy_file;
     int64_t router_confidence_tok;
-    struct base_strlist caller;
+    struct base_strlist caller, target;
 
     char *uplink_program, *uplink_config;
     int64_t uplink_queue_bytes;
@@ -43,6 +43,11 @@ extern const int edge_n_opt;
 
 /* What the table can't say: the model's path is set, the mode is octal, callers parse. */
 int edge_config_check(const void *cfg, struct base_err *err);
+
+/* The model name that a prompt to this target carries, where a `target` entry gives one (copied to
+ * out), else BASE_ENOTFOUND. */
+int edge_config_target_model(const struct edge_config *c, const char *target, char *out,
+                             size_t size_bytes);
 
 /* The socket's path in force: the option, or for "auto" a place in the runtime folder. NULL: none.
  * *is_auto tells that a failure to bind it is no reason to stop. Malloc'd. */

@@ -98,9 +98,12 @@ static int body_send(struct edge_req *r, struct prompt *x, struct base_err *err)
 {
     struct api_request q = r->api;
     struct base_buf b;
+    char model[256];
     q.stream = q.include_usage = true;
     q.max_tok = r->max_new;
-    if (q.model[0] == '\0')
+    if (edge_config_target_model(&r->e->cfg, r->dec.route.target, model, sizeof model) == 0)
+        q.model = model;
+    else if (q.model[0] == '\0')
         q.model = r->e->model_name;
     base_buf_init(&b, BODY_BYTES);
     int rc = api_request_write(&q, &b);

@@ -205,7 +205,8 @@ def test_bad_configuration_is_refused_with_the_reason():
              ("caller=name=a listen=tcp uid=1", "only on the unix socket"),
              ("caller=name=a uid=-1", "not a number"), ("caller=name=a key_sha256=12", "64 lower-case"),
              ("caller=name=a uid=1 classes=Public", "not a class name"),
-             ("caller=name=a uid=1 colour=red", "colour"), ("http.socket_mode=rw", "octal"),
+             ("caller=name=a uid=1 colour=red", "colour"), ("target=name=cloud", "needs name"), ("target=name=c model=m url=x", "url"),
+             ("http.socket_mode=rw", "octal"),
              ("engine.sessions=0", "not in 1..64"), ("engine.kv=f8", "none of f16|f32"),
              ("limit.default_deadline_ms=400000", "above limit.deadline_ms"), ("no.such=1", "no option")]
     for setting, reason in cases:

@@ -16,11 +16,12 @@ class Stack:
 
     def __init__(self, f, model=None, rules=None, **settings):
         self.f = f
-        self.stub = wp.Stub(f, model).start()
+        self.stub = wp.Stub(f, model).start()  # its model's name is the default, "waypost"
         self.rules = rules or RULES
         caller = [f"name=split key_sha256={wp.sha256('split')} classes={','.join(self.rules)}"]
         self.edge = wp.Edge(f, model, policy=wp.split_policy(self.rules),
-                            uplink=wp.uplink_conf(f, self.stub.port), caller=caller, **settings).start()
+                            uplink=wp.uplink_conf(f, self.stub.port), caller=caller,
+                            target=["name=cloud model=waypost"], **settings).start()
         eq(self.edge.uplink_state(), "ready", "uplink")
 
     def ask(self, text, cls=None, **fields):

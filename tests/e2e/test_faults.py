@@ -26,6 +26,7 @@ class Stack:
         rules = rules or RULES
         caller = [f"name=faults key_sha256={wp.sha256('k')} classes={','.join(rules)}"]
         self.edge = wp.Edge(f, model, policy=wp.split_policy(rules), caller=caller,
+                            target=["name=cloud model=waypost"],
                             uplink=wp.uplink_conf(f, port, certs, **(uplink or {}))).start()
         eq(self.edge.uplink_state(), "ready", "uplink")
         self.text = wp.long_prompt(self.edge)

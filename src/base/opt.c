@@ -330,15 +330,16 @@ static void put_choice(FILE *out, const char *choices, int i)
     fprintf(out, "%.*s", (int)strcspn(choices, "|"), choices);
 }
 
-static void put_range(const struct base_opt *o, FILE *out)
+static void put_range(const struct base_opt *o, const char *lead, FILE *out)
 {
     if (o->type == BASE_OPT_INT || o->type == BASE_OPT_REAL)
-        fprintf(out, " %.15g..%.15g%s%s.", o->min, o->max, o->unit != NULL ? " " : "",
+        fprintf(out, "%s%.15g..%.15g%s%s.", lead, o->min, o->max, o->unit != NULL ? " " : "",
                 o->unit != NULL ? o->unit : "");
     else if (o->type == BASE_OPT_ENUM)
-        fprintf(out, " One of %s.", o->choices);
+        fprintf(out, "%sOne of %s.", lead, o->choices);
     else if (o->type == BASE_OPT_LIST)
-        fputs(" May be given many times.", out);
+        fprintf(out, "%sMay be given up to %d times.", lead,
+                o->max > 0 ? (int)o->max : OPT_MAX_LIST);
 }
 
 void base_opt_dump(const struct base_opt *t, int n, const void *cfg, FILE *out)
@@ -347,7 +348,7 @@ void base_opt_dump(const struct base_opt *t, int n, const void *cfg, FILE *out)
         const struct base_opt *o = &t[i];
         const void *at = cfield(o, cfg);
         fprintf(out, "# %s", o->doc);
-        put_range(o, out);
+        put_range(o, " ", out);
         putc('\n', out);
         if (o->type == BASE_OPT_LIST) {
             const struct base_strlist *l = at;
@@ -376,14 +377,45 @@ void base_opt_dump(const struct base_opt *t, int n, const void *cfg, FILE *out)
     }
 }
 
+/* Text lines of mdoc: each sentence on a line of its own, as mdoc wants it, `words` in quotes, and
+ * nothing in it taken for a request or an escape. */
+static void put_roff(FILE *out, const char *s, bool line_start)
+{
+    bool in_quote = false;
+    for (char before = ' '; *s != '\0'; before = *s++) {
+        bool sentence = before == '.' && *s == ' ' && (s[1] == '`' || isupper((unsigned char)s[1]));
+        if (sentence || *s == '\n') {
+            putc('\n', out);
+            line_start = true;
+            continue;
+        }
+        if (line_start && (*s == '.' || *s == '\''))
+            fputs("\\&", out);
+        line_start = false;
+        if (*s == '\\') {
+            fputs("\\e", out);
+        } else if (*s == '`') {
+            in_quote = !in_quote;
+            fputs(in_quote ? "\\(oq" : "\\(cq", out);
+        } else {
+            putc(*s, out);
+        }
+    }
+}
+
 void base_opt_mdoc(const struct base_opt *t, int n, FILE *out)
 {
     fputs(".Bl -tag -width Ds\n", out);
     for (int i = 0; i < n; i++) {
-        fprintf(out, ".It Ic %s\n%s", t[i].name, t[i].doc);
-        put_range(&t[i], out);
-        if (t[i].def != NULL && t[i].def[0] != '\0')
-            fprintf(out, "\nDefault:\n.Ql %s .", t[i].def);
+        const struct base_opt *o = &t[i];
+        fprintf(out, ".It Ic %s\n", o->name);
+        put_roff(out, o->doc, true);
+        put_range(o, "\n", out);
+        if (o->def != NULL && o->def[0] != '\0') {
+            fputs("\nDefault: \\(oq", out);
+            put_roff(out, o->def, false);
+            fputs("\\(cq.", out);
+        }
         putc('\n', out);
     }
     fputs(".El\n", out);

@@ -167,6 +167,27 @@ static void opt_dump_reads_back(void **state)
     base_opt_fini(table, N_OPT, &d);
 }
 
+static void opt_mdoc_escapes(void **state)
+{
+    (void)state;
+    static const struct base_opt odd[] = {
+        {"a", BASE_OPT_STR, 0, 0, 0, "C:\\x", NULL, NULL, ".hidden file. `Quoted` at v1.5 of it."},
+        {"b", BASE_OPT_INT, 0, 1, 9, "2", "ms", NULL, "'quote. 'Twas one. And more."},
+    };
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    base_opt_mdoc(odd, 2, f);
+    fclose(f);
+    assert_string_equal(text, ".Bl -tag -width Ds\n"
+                              ".It Ic a\n\\&.hidden file.\n\\(oqQuoted\\(cq at v1.5 of it.\n"
+                              "Default: \\(oqC:\\ex\\(cq.\n"
+                              ".It Ic b\n\\&'quote. 'Twas one.\nAnd more.\n1..9 ms.\n"
+                              "Default: \\(oq2\\(cq.\n"
+                              ".El\n");
+    free(text);
+}
+
 static void hashes_are_the_published_ones(void **state)
 {
     (void)state;
@@ -187,13 +208,10 @@ static void hashes_are_the_published_ones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buf_grows_to_its_maximum),
-        cmocka_unit_test(rd_is_sticky),
-        cmocka_unit_test(arena_has_a_limit),
-        cmocka_unit_test(opt_reads_a_file),
-        cmocka_unit_test(opt_says_where),
-        cmocka_unit_test(opt_dump_reads_back),
-        cmocka_unit_test(hashes_are_the_published_ones),
+        cmocka_unit_test(buf_grows_to_its_maximum), cmocka_unit_test(rd_is_sticky),
+        cmocka_unit_test(arena_has_a_limit),        cmocka_unit_test(opt_reads_a_file),
+        cmocka_unit_test(opt_says_where),           cmocka_unit_test(opt_dump_reads_back),
+        cmocka_unit_test(opt_mdoc_escapes),         cmocka_unit_test(hashes_are_the_published_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

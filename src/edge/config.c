@@ -67,7 +67,7 @@ const struct base_opt edge_opt[] = {
      "[classes=a,b]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
 
     {"uplink.program", BASE_OPT_STR, AT(uplink_program), 0, 0, "", NULL, NULL,
-     "The uplink's executable; empty: waypost-uplink beside this program or in libexec."},
+     "The uplink's executable; empty: waypost-uplink beside this program, else where it was installed."},
     {"uplink.config", BASE_OPT_STR, AT(uplink_config), 0, 0, "", NULL, NULL,
      "The uplink's configuration file; empty: no uplink, nothing can leave."},
     {"target", BASE_OPT_LIST, AT(target), 0, 16, NULL, NULL, NULL,
@@ -209,5 +209,5 @@ char *edge_config_uplink_program(const struct edge_config *c)
             free(path);
         }
     }
-    return strdup(WP_LIBEXECDIR "/waypost-uplink");
+    return strdup(WP_BINDIR "/waypost-uplink");
 }

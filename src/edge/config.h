@@ -54,7 +54,7 @@ int edge_config_target_model(const struct edge_config *c, const char *target, ch
 char *edge_config_socket(const struct edge_config *c, bool *is_auto);
 mode_t edge_config_socket_mode(const struct edge_config *c);
 
-/* The uplink's program: the option, or the one beside this executable, or in libexec. Malloc'd;
+/* The uplink's program: the option, or the one beside this executable, or in bindir. Malloc'd;
  * NULL: out of memory. */
 char *edge_config_uplink_program(const struct edge_config *c);
 

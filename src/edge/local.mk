@@ -16,7 +16,7 @@ waypost_edge_SOURCES = \
 	src/edge/request.c src/edge/request.h \
 	src/edge/seal.c src/edge/seal.h \
 	src/edge/uplink_link.c src/edge/uplink_link.h
-waypost_edge_CPPFLAGS = $(AM_CPPFLAGS) -DWP_LIBEXECDIR='"$(libexecdir)"'
+waypost_edge_CPPFLAGS = $(AM_CPPFLAGS) -DWP_BINDIR='"$(bindir)"'
 waypost_edge_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SECCOMP_CFLAGS)
 waypost_edge_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(WIRE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) \
 	$(SECCOMP_LIBS) $(JANSSON_LIBS) $(BASE_LIBS)

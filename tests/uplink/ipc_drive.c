@@ -198,6 +198,7 @@ int main(int argc, char **argv)
     }
     close(pair[1]);
     sock = pair[0];
+    printf("pid %d\n", (int)pid);
     bool open = true, input = true;
     while (open) {
         struct pollfd p[] = {{sock, POLLIN, 0}, {input ? 0 : -1, POLLIN, 0}};

@@ -77,11 +77,11 @@ static void on_data(void *arg, const uint8_t *p, size_t len)
         lost(r, rc, "the target's stream is not an event stream of this API");
 }
 
-static void on_closed(void *arg, int code, const char *message)
+static void on_closed(void *arg, int code, uint64_t unsent_bytes)
 {
     struct edge_req *r = arg;
     struct prompt *x = r->x;
-    (void)message; /* may repeat what the far side said */
+    r->released_bytes -= unsent_bytes;
     x->up = NULL;
     if (code == 0 && x->finish_reason != NULL) {
         x->done = true;

@@ -51,7 +51,7 @@ struct edge_req {
     struct edge_req *wait_next;
 
     struct edge_answer answer;
-    uint64_t released_bytes; /* through the gate */
+    uint64_t released_bytes; /* through the gate, less what is known never to have left */
     bool ended, completed;   /* answered or gone; with a whole answer */
     struct edge_req *next, *prev;
 };

@@ -40,7 +40,8 @@ struct edge_uplink {
 };
 
 /* Ends one request: its last callback, if somebody still listens. */
-static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code, const char *message)
+static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code,
+                       uint64_t unsent_bytes)
 {
     for (struct edge_up_req **at = &u->head; *at != NULL; at = &(*at)->next) {
         if (*at == q) {
@@ -52,7 +53,7 @@ static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code, c
     void *arg = q->arg;
     free(q);
     if (cb != NULL)
-        cb->on_closed(arg, code, message);
+        cb->on_closed(arg, code, unsent_bytes);
 }
 
 static void link_lost(struct edge_uplink *u, const char *why)
@@ -71,7 +72,7 @@ static void link_lost(struct edge_uplink *u, const char *why)
     base_buf_reset(&u->out);
     u->sent = 0;
     while (u->head != NULL)
-        req_closed(u, u->head, BASE_ECLOSED, "the uplink process is gone");
+        req_closed(u, u->head, BASE_ECLOSED, 0);
 }
 
 static struct edge_up_req *req_find(struct edge_uplink *u, uint32_t id)
@@ -133,7 +134,10 @@ static bool message_take(struct edge_uplink *u, const struct ipc_msg *m)
     case IPC_CLOSED:
         q = req_find(u, m->id);
         if (q != NULL)
-            req_closed(u, q, m->u.closed.code, m->u.closed.message);
+            req_closed(u, q, m->u.closed.code,
+                       q->released_bytes > m->u.closed.bytes_out
+                           ? q->released_bytes - m->u.closed.bytes_out
+                           : 0);
         return true;
     case IPC_RELEASE:
     case IPC_END:
@@ -316,7 +320,7 @@ struct edge_up_req *edge_uplink_attach(struct edge_uplink *u, const struct edge_
 void edge_uplink_drop(struct edge_up_req *q)
 {
     q->cb = NULL;
-    req_closed(q->u, q, 0, "");
+    req_closed(q->u, q, 0, 0);
 }
 
 int edge_uplink_queue(struct edge_uplink *u, const void *p, size_t len)

@@ -20,8 +20,9 @@ struct edge_uplink;
 struct edge_up_cb {
     void (*on_head)(void *arg, int status);
     void (*on_data)(void *arg, const uint8_t *p, size_t len);
-    /* Always the last call; code 0: the response came whole. message: no content. */
-    void (*on_closed)(void *arg, int code, const char *message);
+    /* Always the last call; code 0: the response came whole. unsent_bytes were released and never
+     * left (0 where the uplink could not say). */
+    void (*on_closed)(void *arg, int code, uint64_t unsent_bytes);
 };
 
 /* One escalation. Made and driven by gate.c; freed when the uplink has closed it. */

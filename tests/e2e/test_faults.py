@@ -112,6 +112,7 @@ def test_no_cloud_at_all():
         for cls in ("h.cloud", "h.edge", "p"):
             st, h, b = s.ask(cls)
             eq((st, h["x-waypost-route"], h["x-waypost-tier"], content(b)), (200, "local", "edge", want), cls)
+            eq(b["waypost"]["bytes_out"], 0, "released, but nothing left")
         st, h, b = s.ask("p.must")
         eq((st, b["error"]["code"], h["x-waypost-rule"]), (503, "escalation_failed", "p-must"), "refuse")
 

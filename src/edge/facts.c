@@ -33,6 +33,20 @@ static void class_add(struct rt_facts *f, const char *cls)
         f->cls[f->n_cls++] = cls;
 }
 
+/* Every text of the caller's that a prompt target would get, not the messages alone. */
+static uint64_t detected(const struct edge_req *r)
+{
+    const struct api_request *q = &r->api;
+    struct rt_detect *d = r->e->detect;
+    uint64_t found = 0;
+    for (int i = 0; i < q->n_msg; i++)
+        rt_detect_run(d, q->msg[i].content, q->msg[i].len, &found);
+    for (int i = 0; i < q->n_stop; i++)
+        rt_detect_run(d, q->stop[i], strlen(q->stop[i]), &found);
+    rt_detect_run(d, q->model, strlen(q->model), &found);
+    return found;
+}
+
 int edge_facts_classes(struct edge_req *r, struct api_error *e)
 {
     struct rt_facts *f = &r->facts;
@@ -60,9 +74,7 @@ int edge_facts_classes(struct edge_req *r, struct api_error *e)
             r->caller->name);
     }
     class_add(f, declared);
-    uint64_t found = 0;
-    for (int i = 0; i < r->api.n_msg; i++)
-        rt_detect_run(r->e->detect, r->api.msg[i].content, r->api.msg[i].len, &found);
+    uint64_t found = detected(r);
     for (int i = 0; i < rt_detect_n(r->e->detect); i++) {
         if ((found >> i & 1) == 0)
             continue;

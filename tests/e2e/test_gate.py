@@ -125,7 +125,8 @@ def test_private_requests_never_reach_the_gate():
         g = Gate(f, GOOD)
         for s, h, b in (ask(g, None), ask(g, "public.navigation"),
                         ask(g, metadata={"route": "local"}),
-                        g.edge.chat("Call +49 170 1234567", "public.general")):
+                        g.edge.chat("Call +49 170 1234567", "public.general"),
+                        ask(g, stop=["+49 170 1234567"]), ask(g, model="ann@example.com")):
             eq((s, h["x-waypost-route"]), (200, "local"), "stays")
         s, _, b = g.edge.chat("hi", "public.general", key="not-the-key")
         eq((s, b["error"]["code"]), (403, "data_class_not_permitted"), "no label by force")

@@ -41,6 +41,9 @@ int api_stream_feed(struct api_stream *s, const void *p, size_t n)
     return base_buf_add(&s->in, p, n);
 }
 
+/* Far above any model's context, and the sum of two is still an int. */
+enum { USAGE_MAX_TOK = 1 << 28 };
+
 static int read_usage(const json_t *u, struct api_delta *d)
 {
     const json_t *p = json_object_get(u, "prompt_tokens"),
@@ -48,8 +51,8 @@ static int read_usage(const json_t *u, struct api_delta *d)
     if (!json_is_object(u))
         return 0;
     if (!json_is_integer(p) || !json_is_integer(c) || json_integer_value(p) < 0 ||
-        json_integer_value(c) < 0 || json_integer_value(p) > INT32_MAX ||
-        json_integer_value(c) > INT32_MAX)
+        json_integer_value(c) < 0 || json_integer_value(p) > USAGE_MAX_TOK ||
+        json_integer_value(c) > USAGE_MAX_TOK)
         return BASE_EFORMAT;
     d->has_usage = true;
     d->usage.prompt_tok = (int)json_integer_value(p);

@@ -178,6 +178,8 @@ static void a_hostile_stream_is_an_error(void **state)
         "data: []\n\n",
         "data: {\"choices\":[{\"delta\":{\"content\":7}}]}\n\n",
         "data: {\"usage\":{\"prompt_tokens\":-1,\"completion_tokens\":1}}\n\n",
+        /* Their sum is no int. */
+        "data: {\"usage\":{\"prompt_tokens\":2147483647,\"completion_tokens\":1}}\n\n",
     };
     struct api_delta d;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

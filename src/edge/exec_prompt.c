@@ -126,7 +126,11 @@ static void start(struct edge_req *r)
         edge_req_fail_f(r, 503, "server_error", "out_of_memory", "out of memory");
         return;
     }
-    int rc = edge_gate_open(&x->up, r, &callbacks, r, &err);
+    /* The uplink posts every prompt to the chat's path, where a bare text is refused: it would have
+     * left for nothing. */
+    int rc = r->api.is_chat ? edge_gate_open(&x->up, r, &callbacks, r, &err)
+                            : base_err_set(&err, BASE_EUNSUPPORTED, "prompt",
+                                           "prompt targets take chat completions only");
     if (rc == 0)
         rc = body_send(r, x, &err);
     if (rc != 0)

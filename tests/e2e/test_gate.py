@@ -220,6 +220,16 @@ def test_max_bytes_of_the_rule_holds():
         assert "max_bytes" in g.edge.log()
 
 
+def test_text_completions_do_not_leave_as_prompts():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        for cls, want in (("public.general", (200, "local")), ("public.media", (503, "refuse"))):
+            s, h, b = g.edge.post("/v1/completions", {"prompt": "Once", "max_tokens": 4,
+                                                      "metadata": {"data_class": cls}})
+            eq((s, h["x-waypost-route"]), want, f"{b}")
+        eq([x["type"] for x in g.got()], ["start"], "the uplink heard nothing")
+
+
 def test_target_that_the_uplink_does_not_have():
     with wp.Folder() as f:
         g = Gate(f, GOOD, targets=("other",))

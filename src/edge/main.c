@@ -245,8 +245,12 @@ static int engine_start(struct edge *e, struct base_err *err)
 static void on_drained(void *arg)
 {
     struct edge *e = arg;
+    if (e->n_req == 0) {
+        net_loop_stop(e->loop);
+        return;
+    }
     edge_req_fail_all(e, "The daemon is stopping.");
-    net_loop_stop(e->loop);
+    net_timer_set(e->drain, EDGE_FLUSH_US);
 }
 
 static void on_stop_signal(int signo, void *arg)

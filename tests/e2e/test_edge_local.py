@@ -251,5 +251,24 @@ def test_sigterm_lets_answers_finish():
         eq(e.proc.wait(10), 0, "and the daemon ended")
 
 
+def test_sigterm_answers_those_who_take_too_long():
+    with wp.Folder() as f:
+        e = wp.Edge(f, f.slow(), engine__context=2048, engine__sessions=2, process__drain_ms=100).start()
+        text = wp.long_prompt(e)
+
+        def one(i):
+            if i == 0:
+                return e.stream(text, max_tokens=1500).all().error["code"]
+            return e.chat(text, max_tokens=1500)[2]["error"]["code"]
+
+        def stop():
+            wp.wait_for(lambda: e.metric("waypost_requests_waiting") == 1, "two run, one waits")
+            e.proc.send_signal(signal.SIGTERM)
+
+        ends = wp.together(4, lambda i: stop() if i == 3 else one(i))
+        eq(ends[:3], ["shutting_down"] * 3, "an answer for each")
+        eq(e.proc.wait(10), 0, "and the daemon ended")
+
+
 if __name__ == "__main__":
     wp.run(globals())

@@ -1,1 +1,15 @@
-# man pages
+# What is installed besides the programs. The pages of section 8 are made by scripts/make-man from the
+# option tables and committed; tests/unit/check_man.sh compares them.
+dist_man_MANS = docs/man/waypostctl.1
+EXTRA_DIST += docs README.md CHANGELOG.md CONTRIBUTING.md LICENSE
+if !ENGINE_ONLY
+dist_man_MANS += docs/man/waypost-cloud-stub.8 docs/man/waypost-edge.8 docs/man/waypost-uplink.8
+dist_doc_DATA = README.md CHANGELOG.md docs/configuration.md docs/ledger.md docs/policy.md \
+	docs/threat-model.md
+examplesdir = $(docdir)/examples
+dist_examples_DATA = docs/examples/edge.conf docs/examples/stub.conf docs/examples/uplink.conf \
+	docs/examples/waypost-edge.service
+policiesdir = $(pkgdatadir)/policies
+dist_policies_DATA = policies/default.yaml policies/default.cases policies/demo.yaml \
+	policies/demo.cases
+endif

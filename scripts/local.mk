@@ -1,3 +1,25 @@
-EXTRA_DIST += scripts/build scripts/fetch-model scripts/make-tok-goldens scripts/check scripts/check-split scripts/compare-clients scripts/compare-llamacpp \
-	scripts/quickstart scripts/fuzz scripts/check-arm64 scripts/check-old-x86 scripts/make-man scripts/lib \
-	.ci/run debian/control README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs policies proto
+# Everything that a tarball needs and no other fragment names. scripts/check-dist compares a tarball
+# with what git knows.
+EXTRA_DIST += .ci/run debian/control policies proto \
+	scripts/build \
+	scripts/check \
+	scripts/check-arm64 \
+	scripts/check-dist \
+	scripts/check-house \
+	scripts/check-old-x86 \
+	scripts/check-split \
+	scripts/compare-clients \
+	scripts/compare-llamacpp \
+	scripts/fetch-model \
+	scripts/fuzz \
+	scripts/make-certs \
+	scripts/make-config-doc \
+	scripts/make-man \
+	scripts/make-tok-goldens \
+	scripts/quickstart \
+	scripts/lib/compare_llamacpp.py \
+	scripts/lib/deps.sh \
+	scripts/lib/gguf_expand.py \
+	scripts/lib/mixed_texts.py \
+	scripts/lib/quickstart.py \
+	scripts/lib/stack.py

@@ -15,4 +15,3 @@ libwp_router_a_SOURCES = \
 	src/router/yaml.c
 libwp_router_a_CFLAGS = $(AM_CFLAGS) $(YAML_CFLAGS) $(PCRE2_CFLAGS)
 ROUTER_LIBS = libwp_router.a $(YAML_LIBS) $(PCRE2_LIBS)
-EXTRA_DIST += policies/default.yaml policies/default.cases policies/demo.yaml policies/demo.cases

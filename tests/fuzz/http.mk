@@ -1,4 +1,5 @@
 check_PROGRAMS += tests/fuzz/fuzz_http
+EXTRA_DIST += tests/fuzz/corpus/http
 tests_fuzz_fuzz_http_SOURCES = tests/fuzz/fuzz_http.c
 tests_fuzz_fuzz_http_CFLAGS = $(AM_CFLAGS)
 tests_fuzz_fuzz_http_LDADD = $(API_LIBS) $(BASE_LIBS)

@@ -5,4 +5,7 @@ tests_unit_test_base_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_base_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)
 
 TESTS += tests/unit/check_house.sh
-EXTRA_DIST += tests/unit/check_house.sh scripts/check-house
+EXTRA_DIST += tests/unit/check_house.sh tests/unit/check_docs.py tests/unit/check_man.sh
+if !ENGINE_ONLY
+TESTS += tests/unit/check_docs.py tests/unit/check_man.sh
+endif

@@ -52,7 +52,7 @@ static struct api_route route_of(const struct edge_req *r)
         .because = r->fallback_why[0] != '\0'                            ? r->fallback_why
                    : r->dec.because != NULL && r->dec.because[0] != '\0' ? r->dec.because
                                                                          : NULL,
-        .bytes_out = r->released_bytes,
+        .bytes_out = r->out_bytes,
         .first_token_us = a->first_us != 0 ? a->first_us - r->start_us : 0,
         .total_us = now - r->start_us,
     };

@@ -370,11 +370,10 @@ static void on_data(void *arg, const uint8_t *p, size_t len)
         lost(r, &err);
 }
 
-static void on_closed(void *arg, int code, uint64_t unsent_bytes)
+static void on_closed(void *arg, int code)
 {
     struct edge_req *r = arg;
     struct hidden *h = r->x;
-    r->released_bytes -= unsent_bytes;
     h->up = NULL;
     lost_f(r, code != 0 ? code : BASE_ECLOSED, "the exchange with the target broke off");
 }

@@ -77,11 +77,10 @@ static void on_data(void *arg, const uint8_t *p, size_t len)
         lost(r, rc, "the target's stream is not an event stream of this API");
 }
 
-static void on_closed(void *arg, int code, uint64_t unsent_bytes)
+static void on_closed(void *arg, int code)
 {
     struct edge_req *r = arg;
     struct prompt *x = r->x;
-    r->released_bytes -= unsent_bytes;
     x->up = NULL;
     if (code == 0 && x->finish_reason != NULL) {
         x->done = true;

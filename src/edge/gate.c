@@ -83,6 +83,7 @@ int edge_gate_open(struct edge_up_req **out, struct edge_req *r, const struct ed
     if (q == NULL)
         return base_err_set(err, BASE_ENOMEM, "gate", "out of memory");
     q->max_bytes = m.u.release.max_bytes;
+    q->out_bytes = &r->out_bytes;
     m.id = q->id;
     rc = message_queue(q, &m);
     if (rc != 0) {
@@ -113,6 +114,7 @@ int edge_gate_send(struct edge_up_req *q, struct edge_req *r, const void *p, siz
                                 base_code_str(rc));
         q->released_bytes += n;
         r->released_bytes += n;
+        r->out_bytes += n;
         r->e->metrics.released_bytes += n;
         at += n;
     }

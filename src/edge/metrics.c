@@ -94,6 +94,8 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
     counter(b, "waypost_fall_backs_total", "Escalations that failed and fell back.", m->fall_back);
     counter(b, "waypost_released_bytes_total", "Body bytes released through the gate.",
             m->released_bytes);
+    counter(b, "waypost_out_bytes_total", "Body bytes of ended escalations that left the car.",
+            edge_uplink_out_bytes(e->uplink));
     counter(b, "waypost_prompt_tokens_total", "Prompt tokens of ended requests.", m->prompt_tok);
     counter(b, "waypost_answer_tokens_total", "Answer tokens of ended requests.", m->answer_tok);
     histogram(b, "waypost_first_token_seconds", "From the request to its first token.",

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "edge/decision_log.h"
 #include "edge/facts.h"
+#include "edge/uplink_link.h"
 
 enum {
     ARENA_SLACK_BYTES = 1 << 20, /* beside the body: structs, links, copies of messages */
@@ -87,11 +88,12 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     edge_dlog_write(e->dlog, r, result, http_status);
     base_log_info("request",
                   "id=%s caller=%s route=%s rule=%s tier=%s result=%s status=%d tokens=%d "
-                  "released=%llu ms=%lld",
+                  "released=%llu out=%llu ms=%lld",
                   r->id, r->caller->name, rt_mode_str(r->route),
                   r->dec.rule != NULL ? r->dec.rule : "-", edge_tier_str(r->answer.tier),
                   edge_result_str(result), http_status, r->answer.n_tok,
-                  (unsigned long long)r->released_bytes, (long long)(total_us / 1000));
+                  (unsigned long long)r->released_bytes, (unsigned long long)r->out_bytes,
+                  (long long)(total_us / 1000));
     e->n_req--;
     net_timer_set(e->later, 0);
 }
@@ -169,6 +171,7 @@ static void req_free(struct edge_req *r)
         e->req_head = r->next;
     if (r->next != NULL)
         r->next->prev = r->prev;
+    edge_uplink_forget(e->uplink, &r->out_bytes);
     edge_answer_fini(&r->answer);
     net_timer_free(r->deadline);
     free(r->prompt);

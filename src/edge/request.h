@@ -51,7 +51,8 @@ struct edge_req {
     struct edge_req *wait_next;
 
     struct edge_answer answer;
-    uint64_t released_bytes; /* through the gate, less what is known never to have left */
+    uint64_t released_bytes; /* through the gate */
+    uint64_t out_bytes;      /* less what the uplink says never left the car */
     bool ended, completed;   /* answered or gone; with a whole answer */
     struct edge_req *next, *prev;
 };

@@ -36,13 +36,18 @@ struct edge_uplink {
 
     uint32_t next_id;
     struct edge_up_req *head;
+    uint64_t out_bytes;
     uint8_t buf[READ_BYTES];
 };
 
-/* Ends one request: its last callback, if somebody still listens. */
-static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code,
-                       uint64_t unsent_bytes)
+/* Ends one request: counts what left of it, then its last callback, if somebody still listens. */
+static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code, uint64_t out_bytes)
 {
+    /* More than it was given it cannot have sent. */
+    uint64_t out = out_bytes < q->released_bytes ? out_bytes : q->released_bytes;
+    u->out_bytes += out;
+    if (q->out_bytes != NULL)
+        *q->out_bytes -= q->released_bytes - out;
     for (struct edge_up_req **at = &u->head; *at != NULL; at = &(*at)->next) {
         if (*at == q) {
             *at = q->next;
@@ -53,7 +58,7 @@ static void req_closed(struct edge_uplink *u, struct edge_up_req *q, int code,
     void *arg = q->arg;
     free(q);
     if (cb != NULL)
-        cb->on_closed(arg, code, unsent_bytes);
+        cb->on_closed(arg, code);
 }
 
 static void link_lost(struct edge_uplink *u, const char *why)
@@ -72,7 +77,7 @@ static void link_lost(struct edge_uplink *u, const char *why)
     base_buf_reset(&u->out);
     u->sent = 0;
     while (u->head != NULL)
-        req_closed(u, u->head, BASE_ECLOSED, 0);
+        req_closed(u, u->head, BASE_ECLOSED, u->head->released_bytes);
 }
 
 static struct edge_up_req *req_find(struct edge_uplink *u, uint32_t id)
@@ -134,10 +139,7 @@ static bool message_take(struct edge_uplink *u, const struct ipc_msg *m)
     case IPC_CLOSED:
         q = req_find(u, m->id);
         if (q != NULL)
-            req_closed(u, q, m->u.closed.code,
-                       q->released_bytes > m->u.closed.bytes_out
-                           ? q->released_bytes - m->u.closed.bytes_out
-                           : 0);
+            req_closed(u, q, m->u.closed.code, m->u.closed.bytes_out);
         return true;
     case IPC_RELEASE:
     case IPC_END:
@@ -302,6 +304,19 @@ const struct rt_target_link *edge_uplink_links(const struct edge_uplink *u, int 
 {
     *n = u != NULL ? u->n_target : 0;
     return u != NULL ? u->link : NULL;
+}
+
+uint64_t edge_uplink_out_bytes(const struct edge_uplink *u)
+{
+    return u != NULL ? u->out_bytes : 0;
+}
+
+void edge_uplink_forget(struct edge_uplink *u, const uint64_t *out_bytes)
+{
+    for (struct edge_up_req *q = u != NULL ? u->head : NULL; q != NULL; q = q->next) {
+        if (q->out_bytes == out_bytes)
+            q->out_bytes = NULL;
+    }
 }
 
 struct edge_up_req *edge_uplink_attach(struct edge_uplink *u, const struct edge_up_cb *cb,

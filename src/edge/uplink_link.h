@@ -20,9 +20,7 @@ struct edge_uplink;
 struct edge_up_cb {
     void (*on_head)(void *arg, int status);
     void (*on_data)(void *arg, const uint8_t *p, size_t len);
-    /* Always the last call; code 0: the response came whole. unsent_bytes were released and never
-     * left (0 where the uplink could not say). */
-    void (*on_closed)(void *arg, int code, uint64_t unsent_bytes);
+    void (*on_closed)(void *arg, int code); /* the last call; code 0: the response came whole */
 };
 
 /* One escalation. Made and driven by gate.c; freed when the uplink has closed it. */
@@ -32,6 +30,8 @@ struct edge_up_req {
     const struct edge_up_cb *cb; /* NULL: nobody listens any more */
     void *arg;
     uint64_t released_bytes, max_bytes;
+    uint64_t
+        *out_bytes; /* a count from which released bytes that did not leave are taken, or NULL */
     bool body_ended;
     struct edge_up_req *next;
 };
@@ -49,6 +49,12 @@ bool edge_uplink_starting(const struct edge_uplink *u);
 bool edge_uplink_has_target(const struct edge_uplink *u, const char *target);
 /* The links' states for the router: [*n], valid until the loop turns. u may be NULL. */
 const struct rt_target_link *edge_uplink_links(const struct edge_uplink *u, int *n);
+
+/* Body bytes that left the car, of all escalations that have ended, as the uplink said; where it
+ * died without a word, all that it was given. u may be NULL. */
+uint64_t edge_uplink_out_bytes(const struct edge_uplink *u);
+/* The owner of this count goes away. u may be NULL. */
+void edge_uplink_forget(struct edge_uplink *u, const uint64_t *out_bytes);
 
 /* For gate.c: a new request with a fresh id. NULL: out of memory. */
 struct edge_up_req *edge_uplink_attach(struct edge_uplink *u, const struct edge_up_cb *cb,

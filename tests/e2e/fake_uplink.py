@@ -2,8 +2,8 @@
 """An uplink without a network, for tests of the edge's side of the gate: it speaks the socketpair's
 protocol (proto/ipc), writes down all it gets, and answers as its "configuration" (JSON) says.
 
-{"log": FILE, "targets": [..], "answer": [[step, arg], ...]}; steps: head STATUS, data TEXT, close CODE,
-die, garbage, wait_cancel. The steps run when a request's body has ended, or with "on": "data" when its
+{"log": FILE, "targets": [..], "answer": [[step, arg], ...]}; steps: head STATUS, data TEXT, sent BYTES
+(to be said at the end; else all that came), close CODE, die, garbage, wait_cancel. The steps run when a request's body has ended, or with "on": "data" when its
 first bytes have come."""
 import json
 import os
@@ -78,6 +78,7 @@ class Uplink:
     def __init__(self, conf):
         self.conf = conf
         self.answered = set()
+        self.n_data = {}
         self.sock = socket.socket(fileno=3)
         self.log = open(conf["log"], "a", buffering=1)
 
@@ -102,6 +103,8 @@ class Uplink:
                  v.decode("latin-1") if isinstance(v, bytes) else v for k, v in fields.items()}
         names = {RELEASE: "release", DATA: "data", END: "end", CANCEL: "cancel"}
         self.log.write(json.dumps({"type": names[m[0]], "id": m[1], **shown}) + "\n")
+        if m[0] == DATA:
+            self.n_data[m[1]] = self.n_data.get(m[1], 0) + len(m[2])
         return m[0], m[1]
 
     def answer(self, ident):
@@ -111,7 +114,9 @@ class Uplink:
             elif step == "data":
                 self.send(DATA, ident, arg.encode())
             elif step == "close":
-                self.send(CLOSED, ident, arg, 1, 1, "as told")
+                self.send(CLOSED, ident, arg, self.n_data.get(ident, 0), 1, "as told")
+            elif step == "sent":
+                self.n_data[ident] = arg
             elif step == "die":
                 os._exit(3)
             elif step == "garbage":
@@ -119,7 +124,7 @@ class Uplink:
             elif step == "wait_cancel":
                 while self.message()[0] != CANCEL:
                     pass
-                self.send(CLOSED, ident, -7, 1, 1, "canceled")
+                self.send(CLOSED, ident, -7, self.n_data[ident], 1, "canceled")
 
     def run(self):
         self.log.write(json.dumps({"type": "start", "argv": sys.argv[1:], "env": sorted(os.environ),

@@ -175,6 +175,32 @@ def test_failure_in_the_middle_goes_on_without_a_gap():
            "fallback refuse: an error event ends it")
 
 
+def test_bytes_out_is_what_left():
+    with wp.Folder() as f:
+        # A whole answer, no link, a link that was cut, an uplink that claims too much, one that died.
+        cases = {"good": (GOOD, lambda n: n), "no link": ([["sent", 0], ["close", -13]], lambda n: 0),
+                 "cut": ([["sent", 7], ["close", -13]], lambda n: 7),
+                 "liar": ([["sent", 99999], ["close", -13]], lambda n: n),
+                 "dead": ([["die", 0]], lambda n: n)}
+        for name, (answer, want) in cases.items():
+            g = Gate(f, answer, name="edge-" + name.replace(" ", "-"))
+            b = ask(g)[2]
+            n = sum(len(x["data"]) for x in g.got("data"))
+            eq(b["waypost"]["bytes_out"], want(n), name)
+            o = g.edge.decisions()[-1]["outcome"]
+            eq((o["released_bytes"], o["bytes_out"]), (n, want(n)), name)
+            eq(g.edge.metric("waypost_released_bytes_total"), n, name)
+            wp.wait_for(lambda: g.edge.metric("waypost_out_bytes_total") == want(n), name)
+            g.edge.stop()
+
+
+def test_bytes_out_is_corrected_when_the_edge_has_left():
+    with wp.Folder() as f:
+        g = Gate(f, [["head", 429], ["sent", 3], ["close", 0]], model=f.slow())
+        b = g.edge.chat(wp.long_prompt(g.edge), "public.general", max_tokens=60)[2]
+        eq((b["waypost"]["route"], b["waypost"]["bytes_out"]), ("local", 3), "said while it answers")
+
+
 def test_uplink_comes_back_after_its_death():
     with wp.Folder() as f:
         g = Gate(f, [["die", 0]])

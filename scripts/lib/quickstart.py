@@ -136,7 +136,7 @@ def main():
             r = ask(stack, data_class, prompt, opt.max_tokens)
             show(r)
             shown.append(dict(r, title=title, data_class=data_class, cloud=cloud_on, prompt=prompt))
-        print("\n-- The ledger of what left the car")
+        print("\n-- The ledger of what left the car", flush=True)
         ledger = str(stack.dir / "ledger.jsonl")
         subprocess.run([stack.program("waypostctl"), "ledger", "verify", ledger], check=True)
         if opt.json:

@@ -27,6 +27,7 @@ struct edge {
     struct net_http *http;
     struct eng_model *model;
     const struct eng_chat_format *chat;
+    size_t max_prompt_bytes; /* above it no text fits into the context */
     struct eng_sched *sched;
     struct net_watch *sched_watch;
 

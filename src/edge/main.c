@@ -107,6 +107,18 @@ static int config_check(const void *cfg, struct base_err *err)
 
 /* --- start ----------------------------------------------------------------------------------- */
 
+/* Every token short of the context with the longest piece there is. */
+static size_t max_prompt_bytes(const struct edge *e)
+{
+    size_t longest = 1;
+    for (int32_t i = 0; i < eng_tok_n_vocab(eng_model_tok(e->model)); i++) {
+        size_t len = 0;
+        (void)eng_tok_piece(eng_model_tok(e->model), i, true, &len);
+        longest = len > longest ? len : longest;
+    }
+    return longest * (size_t)e->cfg.engine_context;
+}
+
 static int model_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
@@ -121,6 +133,7 @@ static int model_start(struct edge *e, struct base_err *err)
     if (rc != 0)
         return rc;
     const char *slash = strrchr(c->model_path, '/');
+    e->max_prompt_bytes = max_prompt_bytes(e);
     e->model_name = c->model_name[0] != '\0' ? c->model_name
                     : slash != NULL          ? slash + 1
                                              : c->model_path;

@@ -330,12 +330,24 @@ void edge_req_carry_out(struct edge_req *r)
     }
 }
 
+static int max_prompt_tok(const struct edge *e)
+{
+    return (int)e->cfg.engine_context - 1; /* one answer token at least */
+}
+
+static void prompt_too_long(struct edge_req *r)
+{
+    edge_req_fail_f(r, 400, "invalid_request_error", "context_length_exceeded",
+                    "The prompt does not fit: at most %d tokens (engine.context less one).",
+                    max_prompt_tok(r->e));
+}
+
 /* Messages -> r->prompt, r->max_new. false: answered with an error. */
 static bool prompt_encode(struct edge_req *r)
 {
     struct edge *e = r->e;
     const struct eng_tok *t = eng_model_tok(e->model);
-    int max_tok = (int)e->cfg.engine_context - 1; /* one answer token at least */
+    int max_tok = max_prompt_tok(e);
     struct base_err err = {0};
     int rc;
     if (r->api.is_chat) {
@@ -353,9 +365,7 @@ static bool prompt_encode(struct edge_req *r)
                             &r->prompt, &r->n_prompt, &err);
     }
     if (rc == BASE_ELIMIT) {
-        edge_req_fail_f(r, 400, "invalid_request_error", "context_length_exceeded",
-                        "The prompt does not fit: at most %d tokens (engine.context less one).",
-                        max_tok);
+        prompt_too_long(r);
         return false;
     }
     if (rc == 0 && r->n_prompt == 0) {
@@ -383,6 +393,11 @@ static bool request_read(struct edge_req *r, bool is_chat)
     size_t len = 0;
     const char *body = net_req_body(r->http, &len);
     int rc = api_request_parse(&r->api, &r->arena, is_chat, body, len, &why);
+    /* Detectors and tokenizer would hold up everybody else for seconds. */
+    if (rc == 0 && r->api.content_bytes > r->e->max_prompt_bytes) {
+        prompt_too_long(r);
+        return false;
+    }
     if (rc == 0)
         rc = edge_facts_classes(r, &why);
     if (rc != 0) {

@@ -89,6 +89,14 @@ def test_errors_are_openai_shaped():
         eq(e.metric("waypost_requests_active"), 0, "all are over")
 
 
+def test_a_text_that_cannot_fit_costs_nothing():
+    with wp.Folder() as f:
+        e = wp.Edge(f).start()
+        s, _, b = e.chat("x" * 4000000)
+        eq((s, b["error"]["code"]), (400, "context_length_exceeded"), "refused")
+        eq(e.decisions()[-1]["facts"]["data.class"], [], "before the detectors have looked at it")
+
+
 def test_labels_by_caller():
     with wp.Folder() as f:
         e = wp.Edge(f, caller=[f"name=navi listen=unix uid={os.getuid()} classes=public.navigation"])

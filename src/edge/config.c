@@ -39,8 +39,8 @@ const struct base_opt edge_opt[] = {
      NULL, "Unread answer bytes kept for a slow client; past it the connection is dropped."},
 
     {"model.path", BASE_OPT_STR, AT(model_path), 0, 0, "", NULL, NULL, "The model's GGUF file."},
-    {"model.name", BASE_OPT_STR, AT(model_name), 0, 0, "", NULL, NULL,
-     "Name shown by /v1/models; empty: the file's own name."},
+    {"model.name", BASE_OPT_STR, AT(model_name), 0, 0, "waypost", NULL, NULL,
+     "Name shown by /v1/models, and sent to prompt targets that have none of their own; empty: the file's."},
     {"model.chat_format", BASE_OPT_STR, AT(model_chat_format), 0, 0, "", NULL, NULL,
      "Forces a chat format (chatml, llama3, …); empty: by the template in the file."},
     {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,

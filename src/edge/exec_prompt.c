@@ -102,8 +102,8 @@ static int body_send(struct edge_req *r, struct prompt *x, struct base_err *err)
     q.max_tok = r->max_new;
     if (edge_config_target_model(&r->e->cfg, r->dec.route.target, model, sizeof model) == 0)
         q.model = model;
-    else if (q.model[0] == '\0')
-        q.model = r->e->model_name;
+    else
+        q.model = r->e->model_name; /* the client's own word for it stays in the car */
     base_buf_init(&b, BODY_BYTES);
     int rc = api_request_write(&q, &b);
     if (rc == 0)

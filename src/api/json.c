@@ -61,12 +61,15 @@ static int to_buf(const char *p, size_t n, void *arg)
     return base_buf_add(arg, p, n) == 0 ? 0 : -1;
 }
 
+/* Nine digits bring every float back exactly and keep 0.7 from being 0.69999999999999996. */
+enum { DUMP_FLAGS = JSON_COMPACT | JSON_REAL_PRECISION(9) };
+
 int api_json_put(json_t *v, bool ok, bool sse, struct base_buf *out)
 {
     int rc = v != NULL && ok ? 0 : BASE_ENOMEM;
     if (rc == 0 && sse)
         base_buf_str(out, "data: ");
-    if (rc == 0 && json_dump_callback(v, to_buf, out, JSON_COMPACT) != 0)
+    if (rc == 0 && json_dump_callback(v, to_buf, out, DUMP_FLAGS) != 0)
         rc = out->err != 0 ? out->err : BASE_ENOMEM;
     if (rc == 0 && sse)
         rc = base_buf_str(out, "\n\n");

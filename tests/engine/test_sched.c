@@ -390,10 +390,10 @@ static void closing_is_always_safe(void **state)
     assert_true(busy < ROUNDS);
 }
 
-/* One of low priority is prefilling a long prompt; a high one overtakes it. */
-static void priority_overtakes_in_prefill(void **state)
+/* A prompt of low priority is fed, then a longer one of high; true if the longer was ready first.
+ */
+static bool high_is_first(void)
 {
-    (void)state;
     static struct seen low_saw, high_saw;
     struct eng_sched *s = sched(2, 1, 1, 1); /* a row a step: the order shows */
     int32_t ids[CTX];
@@ -404,12 +404,23 @@ static void priority_overtakes_in_prefill(void **state)
     struct eng_job *low = job(s, &rows, &low_saw), *high = NULL;
     memset(&high_saw, 0, sizeof high_saw);
     assert_int_equal(eng_job_open(&high, s, &rows, &p, 1, see, &high_saw, &err), 0);
-    feed(low, ids, CTX);
-    feed(high, ids, 8);
+    feed(low, ids, CTX / 2);
+    feed(high, ids, CTX);
     wait_for(s, &high_saw.n_rows, 1);
-    assert_int_equal(low_saw.n_rows, 0);
+    bool first = low_saw.n_rows == 0;
     wait_for(s, &low_saw.n_rows, 1);
     eng_sched_free(s);
+    return first;
+}
+
+/* On a busy machine the first prompt may be through before the second is even fed, which says
+ * nothing. Without priorities they take turns, and the shorter is always ready first. */
+static void priority_overtakes_in_prefill(void **state)
+{
+    (void)state;
+    int tries = 1;
+    while (!high_is_first())
+        assert_true(tries++ < 100);
 }
 
 int main(void)

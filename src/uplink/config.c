@@ -22,7 +22,8 @@ static const struct base_opt table[] = {
      "request, "
      "but it shows that the vehicle is on."},
     {"connect_deadline_ms", BASE_OPT_INT, AT(connect_deadline_ms), 100, 120000, "5000", "ms", NULL,
-     "Name lookup, TCP and TLS together; also how long sent bytes may stay unacknowledged."},
+     "Name lookup, TCP and TLS together; also how long sent bytes, or probes of a silent line, may "
+     "stay unacknowledged."},
     {"idle_close_ms", BASE_OPT_INT, AT(idle_close_ms), 100, 3600000, "60000", "ms", NULL,
      "A connection without a request is closed after this."},
     {"link_retry_ms", BASE_OPT_INT, AT(link_retry_ms), 100, 3600000, "10000", "ms", NULL,

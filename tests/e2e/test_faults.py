@@ -1,9 +1,11 @@
 """What the link and the far side can do to an answer: each case gives the documented fallback, and each
 accepted request exactly one end."""
+import ctypes
 import os
 import re
 import signal
 import socket
+import struct
 import threading
 import time
 
@@ -184,6 +186,49 @@ def test_no_tls_and_silence():
             start = time.monotonic()
             refused_with(f, s, r"uplink|closed|timeout|tls|deadline")
             assert time.monotonic() - start < 20
+
+
+class Wire:
+    """A line to a port that can be cut as a tunnel cuts it: not a byte, acknowledgement or end comes."""
+
+    def __init__(self, port):
+        self.sock = socket.create_server(("127.0.0.1", 0))
+        self.port, self.to, self.is_cut, self.kept = self.sock.getsockname()[1], port, False, []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            near = self.sock.accept()[0]
+            far = socket.create_connection(("127.0.0.1", self.to))
+            self.kept.append((near, far))
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+
+    def carry(self, a, b):
+        try:
+            while (data := a.recv(65536)) and not self.is_cut:
+                b.sendall(data)
+        except OSError:
+            pass
+
+    def cut(self):
+        self.is_cut = True
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))  # BPF: return 0
+        for near, _ in self.kept:
+            near.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HP", 1, ctypes.addressof(drop_all)))
+
+
+def test_cut_link():
+    for cls in ("h.cloud", "p"):
+        with wp.Folder() as f:
+            stub = wp.Stub(f, f.slow()).start()
+            wire = Wire(stub.port)
+            s = Stack(f, f.slow(), port=wire.port, uplink={"connect_deadline_ms": 1500})
+            start = time.monotonic()
+            st = cut_in_the_middle(s, cls, wire.cut, n_tok=200)
+            eq((st.status, st.n_final, st.done, st.error), (200, 1, True, None), cls)
+            eq(st.final["tier"], "both", cls)
+            assert time.monotonic() - start < 30, "long before the deadline"
 
 
 def test_client_gone_stops_both_tiers():

@@ -23,7 +23,9 @@ struct net_h2c_target {
     const char *url;  /* "https://host:port", no path */
     const char *ca_file, *cert_file, *key_file, *crl_file; /* PEM; crl_file may be NULL */
     const char *pin;  /* "sha256//base64", or NULL */
-    int connect_deadline_ms; /* name, TCP and TLS; also how long sent bytes may stay unacknowledged */
+    /* Name, TCP and TLS; also how long sent bytes or a probe of a silent line may stay
+     * unacknowledged. */
+    int connect_deadline_ms;
     int idle_close_ms;/* an unused connection is closed after this */
 };
 

@@ -116,9 +116,14 @@ static int on_socket_made(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
     const struct net_h2c_stream *s = arg;
     unsigned int ms = (unsigned int)s->link->connect_deadline_ms;
+    int on = 1, idle_s = ms < 2000 ? 1 : (int)(ms / 2000), each_s = 1;
     (void)purpose;
-    /* Without it a dead link is noticed after minutes. Failing to set it only costs that time. */
+    /* Without these a dead link is noticed after minutes, and never by who only waits for an answer:
+     * that takes a probe. Failing to set them only costs that time. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &each_s, sizeof each_s);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     return CURL_SOCKOPT_OK;
 }
 

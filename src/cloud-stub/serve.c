@@ -10,21 +10,21 @@
 #include "base/hash.h"
 #include "base/log.h"
 
-enum { H2_INTERNAL_ERROR = 2, H2_CANCEL = 8, RETRY_AFTER_S = 1 };
+enum { H2_INTERNAL_ERROR = 2, H2_CANCEL = 8 };
+static const char retry_after_s[] = "1";
 
 /* ---- replies ---- */
 
-static bool respond(struct stub_req *r, int status, const char *type, bool retry)
+/* extra: one more header, or NULL. */
+static bool respond(struct stub_req *r, int status, const char *type,
+                    const struct net_h2_header *extra)
 {
-    struct net_h2_header h[] = {
-        {"content-type", type},
-        {"cache-control", "no-store"},
-        {"x-request-id", r->id},
-        {"retry-after", "1"},
-    };
-    _Static_assert(RETRY_AFTER_S == 1, "the header says so");
+    struct net_h2_header h[4] = {
+        {"content-type", type}, {"cache-control", "no-store"}, {"x-request-id", r->id}};
+    if (extra != NULL)
+        h[3] = *extra;
     r->status = status;
-    if (net_h2_respond(r->h2, status, h, retry ? 4 : 3) == 0)
+    if (net_h2_respond(r->h2, status, h, extra != NULL ? 4 : 3) == 0)
         return true;
     stub_drop(r, "no response");
     return false;
@@ -36,6 +36,7 @@ void stub_drop(struct stub_req *r, const char *outcome)
         return;
     r->ended = true;
     r->outcome = outcome;
+    net_timer_clear(r->timer);
     net_h2_reset(r->h2, H2_CANCEL);
 }
 
@@ -45,14 +46,13 @@ void stub_finish(struct stub_req *r, const char *outcome)
         return;
     r->ended = true;
     r->outcome = outcome;
-    if (r->timer != NULL)
-        net_timer_clear(r->timer);
+    net_timer_clear(r->timer);
     net_h2_end(r->h2);
 }
 
 bool stub_stream(struct stub_req *r, const char *type)
 {
-    return !r->ended && respond(r, 200, type, false);
+    return !r->ended && respond(r, 200, type, NULL);
 }
 
 bool stub_write(struct stub_req *r, const void *p, size_t len)
@@ -65,23 +65,60 @@ bool stub_write(struct stub_req *r, const void *p, size_t len)
     return false;
 }
 
-void stub_reply(struct stub_req *r, int status, const char *type, const void *body, size_t len)
+/* Moves what fits of the rest into the stream's queue; on_writable comes back for more. */
+static void send_rest(struct stub_req *r)
 {
-    if (r->ended || !respond(r, status, type, status == 429 || status == 503))
-        return;
-    if (stub_write(r, body, len))
-        stub_finish(r, "replied");
+    size_t piece = (size_t)r->stub->cfg->max_out_bytes / 4;
+    while (r->rest.len > 0) {
+        size_t n = r->rest.len < piece ? r->rest.len : piece;
+        int rc = net_h2_write(r->h2, r->rest.data, n);
+        if (rc == BASE_EBUSY)
+            return;
+        if (rc != 0) {
+            r->outcome = base_code_str(rc);
+            net_h2_reset(r->h2, H2_INTERNAL_ERROR);
+            return;
+        }
+        base_buf_consume(&r->rest, n);
+    }
+    net_h2_end(r->h2);
 }
 
-void stub_refuse_api(struct stub_req *r, const struct api_error *e)
+static void reply(struct stub_req *r, int status, const char *type, const void *body, size_t len,
+                  const struct net_h2_header *extra)
+{
+    if (r->ended || !respond(r, status, type, extra))
+        return;
+    if (base_buf_add(&r->rest, body, len) != 0) {
+        stub_drop(r, "out of memory");
+        return;
+    }
+    r->ended = true;
+    r->outcome = "replied";
+    net_timer_clear(r->timer);
+    send_rest(r);
+}
+
+void stub_reply(struct stub_req *r, int status, const char *type, const void *body, size_t len)
+{
+    reply(r, status, type, body, len, NULL);
+}
+
+static void refuse(struct stub_req *r, const struct api_error *e, const struct net_h2_header *extra)
 {
     struct base_buf b;
     base_buf_init(&b, 8192);
     if (api_error_write(e, NULL, false, &b) == 0)
-        stub_reply(r, e->status, "application/json", b.data, b.len);
+        reply(r, e->status, "application/json", b.data, b.len, extra);
     else
         stub_drop(r, "out of memory");
     base_buf_fini(&b);
+}
+
+void stub_refuse_api(struct stub_req *r, const struct api_error *e)
+{
+    static const struct net_h2_header later = {"retry-after", retry_after_s};
+    refuse(r, e, e->status == 429 || e->status == 503 ? &later : NULL);
 }
 
 void stub_refuse(struct stub_req *r, int status, const char *type, const char *code,
@@ -168,6 +205,15 @@ static bool path_is(const char *path, const char *want)
     return strncmp(path, want, n) == 0 && (path[n] == '\0' || path[n] == '?');
 }
 
+static void refuse_method(struct stub_req *r, const char *use)
+{
+    const struct net_h2_header allow = {"allow", use};
+    struct api_error e = {
+        .status = 405, .type = "invalid_request_error", .code = "method_not_allowed"};
+    snprintf(e.message, sizeof e.message, "Use %s.", use);
+    refuse(r, &e, &allow);
+}
+
 static void route(struct stub_req *r)
 {
     const char *path = net_h2_path(r->h2), *method = net_h2_method(r->h2);
@@ -181,8 +227,7 @@ static void route(struct stub_req *r)
         return;
     }
     if (strcmp(method, found->method) != 0) {
-        stub_refuse(r, 405, "invalid_request_error", "method_not_allowed", "Use %s.",
-                    found->method);
+        refuse_method(r, found->method);
         return;
     }
     if (found->counted && peer_streams(r) >= r->stub->cfg->max_peer_stream) {
@@ -208,6 +253,7 @@ static void on_request(struct net_h2_stream *h2, void *arg)
     r->h2 = h2;
     r->start_us = base_clock_mono_us();
     r->outcome = "client gone";
+    base_buf_init(&r->rest, STUB_MAX_REPLY_BYTES);
     r->link = &stub->reqs;
     r->next = stub->reqs;
     if (r->next != NULL)
@@ -236,8 +282,10 @@ static void on_end(struct net_h2_stream *h2, void *arg)
 
 static void on_writable(struct net_h2_stream *h2, void *arg)
 {
-    (void)h2;
+    struct stub_req *r = net_h2_data(h2);
     (void)arg;
+    if (r != NULL && r->rest.len > 0)
+        send_rest(r);
 }
 
 static void on_close(struct net_h2_stream *h2, uint32_t code, void *arg)
@@ -255,6 +303,7 @@ static void on_close(struct net_h2_stream *h2, uint32_t code, void *arg)
                   r->status, r->outcome, r->n_tok_in, r->n_tok_out,
                   (long long)((base_clock_mono_us() - r->start_us) / 1000), (unsigned)code);
     net_timer_free(r->timer);
+    base_buf_fini(&r->rest);
     *r->link = r->next;
     if (r->next != NULL)
         r->next->link = r->link;

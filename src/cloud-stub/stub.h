@@ -16,7 +16,7 @@
 #include "net/h2/server.h"
 #include "wire/wire.h"
 
-enum { STUB_ID_LEN = 64 };
+enum { STUB_ID_LEN = 64, STUB_MAX_REPLY_BYTES = 8 << 20 };
 
 struct stub {
     const struct stub_config *cfg;
@@ -27,7 +27,6 @@ struct stub {
     struct wire_identity identity; /* borrowed from the model */
     struct stub_keys *keys;
     struct stub_req *reqs; /* open ones */
-    bool failed;           /* the engine's descriptor or the like: stop with an error */
 };
 
 struct stub_req {
@@ -38,9 +37,10 @@ struct stub_req {
     void *state;              /* the service's, from open to close */
     char id[STUB_ID_LEN + 1]; /* the client's x-request-id, or ours */
     int64_t start_us;
-    int status;          /* HTTP, once answered; 0 before */
-    bool ended;          /* nothing more will be sent */
-    const char *outcome; /* for the log line */
+    int status;           /* HTTP, once answered; 0 before */
+    bool ended;           /* the service has said all, or the stream is lost: it hears no more */
+    struct base_buf rest; /* of a whole reply that is larger than the stream's queue */
+    const char *outcome;  /* for the log line */
     int n_tok_in, n_tok_out;
     struct net_timer *timer; /* the service's deadline */
 };
@@ -60,7 +60,7 @@ extern const struct stub_service stub_chat, stub_completions, stub_split;
 
 extern const struct net_h2s_cb stub_callbacks; /* arg: struct stub * */
 
-/* A whole reply. */
+/* A whole reply, of any size up to STUB_MAX_REPLY_BYTES. */
 void stub_reply(struct stub_req *r, int status, const char *type, const void *body, size_t len);
 /* An OpenAI error object; 429 and 503 get retry-after. */
 void stub_refuse(struct stub_req *r, int status, const char *type, const char *code,

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "engine/text.h"
 
-enum { MAX_ANSWER_BYTES = 8 << 20, ARENA_FACTOR = 4, ID_BYTES = 96 };
+enum { ARENA_FACTOR = 4, ID_BYTES = 96 };
 
 struct chat {
     bool is_chat, streaming, role_sent;
@@ -254,12 +254,36 @@ static void refuse_start(struct stub_req *r, int rc, const struct base_err *err)
         fail(r, 500, "server_error", "engine", base_code_str(rc));
 }
 
+/* A retry of work that was started is refused, not run twice. *have: there is a key. */
+static bool key_ok(struct stub_req *r, uint8_t key[STUB_KEY_BYTES], bool *have)
+{
+    const char *hex = net_h2_header(r->h2, "idempotency-key");
+    *have = hex != NULL;
+    if (hex == NULL)
+        return true;
+    if (!stub_key_parse(hex, key)) {
+        fail(r, 400, "invalid_request_error", "bad_idempotency_key",
+             "idempotency-key must be 32 hexadecimal digits.");
+        return false;
+    }
+    if (stub_keys_seen(r->stub->keys, key, base_clock_mono_us())) {
+        fail(r, 409, "invalid_request_error", "repeated",
+             "A request with this idempotency key was started before.");
+        return false;
+    }
+    return true;
+}
+
 static void start(struct stub_req *r)
 {
     struct chat *c = r->state;
     struct base_err err = {0};
+    uint8_t key[STUB_KEY_BYTES];
+    bool have_key;
     int32_t *ids = NULL;
     int n = 0;
+    if (!key_ok(r, key, &have_key))
+        return;
     int rc = prompt_encode(r, &ids, &n, &err);
     if (rc == 0)
         rc = job_start(r, ids, n, &err);
@@ -269,6 +293,8 @@ static void start(struct stub_req *r)
         refuse_start(r, rc, &err);
         return;
     }
+    if (have_key) /* only now: what was refused may be asked again under the same key */
+        stub_keys_add(r->stub->keys, key, base_clock_mono_us());
     base_buf_reset(&c->body); /* content is not kept longer than needed */
     if (c->req.stream)
         c->streaming = stub_stream(r, "text/event-stream");
@@ -313,31 +339,8 @@ static void on_timeout(struct stub_req *r)
         fail(r, 504, "server_error", "timeout", "The answer took longer than limits.request_ms.");
 }
 
-/* A retry of work that was started is refused, not run twice. */
-static bool key_ok(struct stub_req *r)
-{
-    const char *hex = net_h2_header(r->h2, "idempotency-key");
-    uint8_t key[STUB_KEY_BYTES];
-    if (hex == NULL)
-        return true;
-    if (!stub_key_parse(hex, key)) {
-        stub_refuse(r, 400, "invalid_request_error", "bad_idempotency_key",
-                    "idempotency-key must be 32 hexadecimal digits.");
-        return false;
-    }
-    if (stub_keys_seen(r->stub->keys, key, r->start_us)) {
-        stub_refuse(r, 409, "invalid_request_error", "repeated",
-                    "A request with this idempotency key was started before.");
-        return false;
-    }
-    stub_keys_add(r->stub->keys, key, r->start_us);
-    return true;
-}
-
 static void open_as(struct stub_req *r, bool is_chat)
 {
-    if (!key_ok(r))
-        return;
     struct chat *c = calloc(1, sizeof *c);
     if (c == NULL) {
         stub_refuse(r, 503, "server_error", "overloaded", "Out of memory.");
@@ -346,8 +349,8 @@ static void open_as(struct stub_req *r, bool is_chat)
     size_t max = (size_t)r->stub->cfg->max_body_bytes;
     c->is_chat = is_chat;
     base_buf_init(&c->body, max);
-    base_buf_init(&c->text, MAX_ANSWER_BYTES);
-    base_buf_init(&c->out, MAX_ANSWER_BYTES);
+    base_buf_init(&c->text, STUB_MAX_REPLY_BYTES);
+    base_buf_init(&c->out, STUB_MAX_REPLY_BYTES);
     base_arena_init(&c->arena, ARENA_FACTOR * max);
     snprintf(c->id, sizeof c->id, "%s-%s", is_chat ? "chatcmpl" : "cmpl", r->id);
     r->state = c;

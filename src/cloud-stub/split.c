@@ -28,18 +28,16 @@ struct split {
     int64_t deadline_us, active_us; /* end of the session; last frame or answer */
 };
 
-static bool send_frame(struct stub_req *r, const struct wire_frame *f)
+/* 0, an error of wire_encode (nothing was sent), or BASE_ECLOSED: the stream is lost. */
+static int send_frame(struct stub_req *r, const struct wire_frame *f)
 {
     struct base_buf b;
     base_buf_init(&b, WIRE_MAX_FRAME + WIRE_HEAD_BYTES);
     int rc = wire_encode(f, &b);
-    bool sent = false;
-    if (rc == 0)
-        sent = stub_write(r, b.data, b.len);
-    else
-        stub_drop(r, base_code_str(rc));
+    if (rc == 0 && !stub_write(r, b.data, b.len))
+        rc = BASE_ECLOSED;
     base_buf_fini(&b);
-    return sent;
+    return rc;
 }
 
 /* The last frame. The engine's work stops before it is even sent. */
@@ -57,8 +55,11 @@ static void over(struct stub_req *r, enum wire_status status, const char *messag
     f.u.status.n_tok_in = (uint32_t)r->n_tok_in;
     f.u.status.n_tok_out = (uint32_t)r->n_tok_out;
     snprintf(f.u.status.message, sizeof f.u.status.message, "%s", message);
-    if (send_frame(r, &f))
+    int rc = send_frame(r, &f);
+    if (rc == 0)
         stub_finish(r, wire_status_str(status));
+    else
+        stub_drop(r, base_code_str(rc));
 }
 
 static void over_err(struct stub_req *r, enum wire_status status, const struct base_err *err)
@@ -135,6 +136,7 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
     struct split *s = r->state;
     struct wire_frame f = {0};
     (void)j;
+    r->n_tok_in = ev->n_prompt_tok;
     switch (ev->kind) {
     case ENG_EV_TOKEN:
         fill_token(ev, &f);
@@ -149,10 +151,14 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
         over(r, WIRE_ST_INTERNAL, base_code_str(ev->err.code));
         return;
     }
+    int rc = send_frame(r, &f);
+    if (rc != 0) { /* a state beyond f16's range, no memory, or nobody there */
+        over(r, WIRE_ST_INTERNAL,
+             rc == BASE_EINVAL ? "the answer does not fit its frame" : base_code_str(rc));
+        return;
+    }
     s->n_owed--;
     r->n_tok_out++;
-    if (!send_frame(r, &f))
-        return;
     active(r);
     if (s->edge_ended && s->n_owed == 0)
         over(r, WIRE_ST_OK, "");
@@ -279,7 +285,6 @@ static void take_rows(struct stub_req *r, const struct wire_rows *w)
     }
     s->n_pos += w->n_row;
     s->n_owed += w->want;
-    r->n_tok_in = s->n_pos;
 }
 
 static void take_frame(struct stub_req *r, const struct wire_frame *f)
@@ -317,8 +322,9 @@ static void on_data(struct stub_req *r, const uint8_t *p, size_t len)
         if (s->state == OVER)
             return;
         active(r);
-        f.type = (enum wire_type)0;
     }
+    if (rc < 0 && err.msg[0] == '\0')
+        (void)base_err_set(&err, rc, "stream", "%s", base_code_str(rc));
     if (rc < 0)
         over_err(r, rc == BASE_ENOMEM ? WIRE_ST_BUSY : WIRE_ST_BAD_FRAME, &err);
 }
@@ -339,7 +345,7 @@ static void on_end(struct stub_req *r)
 
 /* ---- life ---- */
 
-static bool say_hello(struct stub_req *r)
+static int say_hello(struct stub_req *r)
 {
     struct wire_frame f = {.type = WIRE_HELLO};
     f.u.hello.version = WIRE_VERSION;
@@ -365,8 +371,8 @@ static void on_open(struct stub_req *r)
     r->state = s;
     s->deadline_us = r->start_us + r->stub->cfg->session_ms * 1000;
     active(r);
-    if (stub_stream(r, frames_type))
-        say_hello(r);
+    if (stub_stream(r, frames_type) && say_hello(r) != 0)
+        stub_drop(r, "no hello");
 }
 
 static void on_close(struct stub_req *r)

@@ -9,3 +9,11 @@ check_PROGRAMS += tests/e2e/test_edge_seal
 tests_e2e_test_edge_seal_SOURCES = tests/e2e/test_edge_seal.c src/edge/seal.c src/edge/seal.h
 tests_e2e_test_edge_seal_CFLAGS = $(TEST_CFLAGS) $(SECCOMP_CFLAGS)
 tests_e2e_test_edge_seal_LDADD = $(SECCOMP_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+# The cloud stub, with curl and nghttp as its clients and split_frames as the edge's half of a session.
+check_PROGRAMS += tests/e2e/split_frames
+TESTS += tests/e2e/test_stub.py
+EXTRA_DIST += tests/e2e/test_stub.py
+tests_e2e_split_frames_SOURCES = tests/e2e/split_frames.c
+tests_e2e_split_frames_CFLAGS = $(TEST_CFLAGS)
+tests_e2e_split_frames_LDADD = $(ENGINE_LIBS) $(WIRE_LIBS) $(BASE_LIBS)

@@ -1,6 +1,7 @@
 """The settings in docs/configuration.md are those of the programs, and the example files are sound."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -44,7 +45,19 @@ def settle(folder):
     return etc
 
 
+def dead_links():
+    """Relative links in our pages that lead nowhere."""
+    out = []
+    for page in [*SOURCE.glob("*.md"), *SOURCE.glob("docs/**/*.md"), *SOURCE.glob("proto/*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in link and not (page.parent / link).exists():
+                out.append(f"{page.relative_to(SOURCE)}: {link}")
+    return out
+
+
 def main():
+    dead = dead_links()
+    check("links between the pages lead somewhere", not dead, *dead)
     r = run(sys.executable, SOURCE / "scripts" / "make-config-doc", BUILD, "--check")
     check("docs/configuration.md lists the settings as they are", r.returncode == 0, r.stdout, r.stderr)
     with tempfile.TemporaryDirectory(prefix="waypost-docs-") as tmp:

@@ -72,7 +72,7 @@ const struct base_opt edge_opt[] = {
      "The uplink's configuration file; empty: no uplink, nothing can leave."},
     {"target", BASE_OPT_LIST, AT(target), 0, 16, NULL, NULL, NULL,
      "What the edge must know of a target: name=NAME model=MODEL. MODEL is the name that prompts to it "
-     "carry; without an entry it is the one that the client asked for."},
+     "carry; without an entry it is model.name."},
     {"uplink.queue_bytes", BASE_OPT_INT, AT(uplink_queue_bytes), MIB, 1024 * MIB, "67108864", "bytes",
      NULL, "Released bytes that wait for the uplink to take them; past it the request falls back."},
 

@@ -5,9 +5,9 @@
  * split_frames frames MODEL K SPEC …  frames on stdout; SPEC is NAME[:KEY=NUMBER,…]
  *     hello     version
  *     open      layer tail dtype reply ctx key deadline top temp (in hundredths)
- *     rows      from n want pos layer dtype
- *     cancel
- * split_frames decode                 a stream of frames on stdin, a line each */
+ *     rows      from n want pos layer dtype exp (values times ten to this, here and in what
+ * follows) cancel split_frames decode                 a stream of frames on stdin, a line each */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +165,8 @@ static void fill(const struct run *r, int k, const char *spec, struct wire_frame
         int n = arg(spec, "n", 1);
         if (from < 0 || n < 1 || from + n > N_ROW)
             die("no such rows:", NULL);
+        for (size_t i = 0, end = (size_t)(N_ROW * r->cfg->d_model); i < end; i++)
+            r->rows[i] *= powf(10, (float)arg(spec, "exp", 0));
         f->type = WIRE_ROWS;
         f->u.rows = (struct wire_rows){.pos = arg(spec, "pos", from),
                                        .layer = arg(spec, "layer", k),

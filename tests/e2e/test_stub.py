@@ -12,7 +12,7 @@ from wp import eq
 
 FRAMES = "application/waypost-frames"
 N_PROMPT, N_NEW = 70, 8  # as in split_frames.c
-OK, MISMATCH, VERSION, BAD, LIMIT, BUSY, CANCELED, TIMEOUT, _, UNSUPPORTED, REPEATED = range(11)
+OK, MISMATCH, VERSION, BAD, LIMIT, BUSY, CANCELED, TIMEOUT, INTERNAL, UNSUPPORTED, REPEATED = range(11)
 LONG = {"messages": [{"role": "user", "content": "the user and " * 1000}], "max_tokens": 8}
 
 
@@ -103,9 +103,11 @@ class Held:
         self.sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0) + h2_frame(1, 4, 1, block))
         self.send(first)
 
-    def send(self, b):
+    def send(self, b, last=False):
         for i in range(0, len(b), 16384):
             self.sock.sendall(h2_frame(0, 0, 1, b[i:i + 16384]))
+        if last:
+            self.sock.sendall(h2_frame(0, 1, 1))
 
     def take(self):
         """One frame from the stub."""
@@ -261,13 +263,30 @@ def test_refusals():
 def test_reply_larger_than_the_queue():
     with wp.Folder() as f:
         s = Stub(f, limits__out_bytes=65536).start()
-        for i in range(50):
-            st, h, b = s.chat(f"number {i}", max_tokens=200, logprobs=True, top_logprobs=20)
-            eq(st, 200, "status")
-            if b["usage"]["completion_tokens"] == 200:
-                break
+        b = wide(s)[1]
         assert len(json.dumps(b)) > 131072, len(json.dumps(b))
         eq(len(b["choices"][0]["logprobs"]["content"]), 200, "whole")
+
+
+def wide(s):
+    """A prompt whose answer is long (a random model may end at once), many bytes a token; and that answer."""
+    for i in range(50):
+        st, _, b = s.chat(f"number {i}", max_tokens=200, logprobs=True, top_logprobs=20)
+        eq(st, 200, "status")
+        if b["usage"]["completion_tokens"] == 200:
+            return f"number {i}", b
+    raise AssertionError("no prompt has a long answer")
+
+
+def test_client_that_does_not_read():
+    with wp.Folder() as f:
+        s = Stub(f, limits__out_bytes=65536, engine__sessions=1, limits__progress_ms=60000).start()
+        body = wp.chat_body(wide(s)[0], max_tokens=200, logprobs=True, top_logprobs=20, stream=True)
+        held = s.hold(path="/v1/chat/completions", content_type="application/json")
+        held.send(json.dumps(body).encode(), last=True)
+        wp.wait_for(lambda: 'outcome="client too slow"' in s.log(), "the stream is dropped")
+        s.serves()
+        held.vanish()
 
 
 def test_busy_and_idempotency():
@@ -436,6 +455,18 @@ def test_what_breaks_the_contract():
                           ("cut", s.frames(*h)[:-1]), ("a flipped bit", flip(s.frames(*h, "open", rows)))):
             got = s.split(raw=raw)
             eq((status(got), got[-1].split()[2:4]), (BAD, ["0", "0"]), name)
+            s.serves()
+
+
+def test_rows_beyond_what_numbers_hold():
+    with wp.Folder() as f:
+        s = Stub(f).start()
+        got = s.split("hello", fresh_open("tail=1", "reply=1"), "rows:n=4,want=1,exp=9")
+        eq((status(got), len(got)), (INTERNAL, 2), "a state beyond f16")
+        s.serves()
+        for tail in (0, 1):  # squares overflow inside: an answer or an error, as the kernels round
+            got = s.split("hello", fresh_open(f"tail={tail}"), "rows:n=4,want=1,exp=37")
+            assert (status(got), len(got)) in ((OK, 3), (INTERNAL, 2)), got
             s.serves()
 
 

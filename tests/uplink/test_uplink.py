@@ -511,6 +511,52 @@ def test_a_reset_stream_is_not_a_lost_link():
         assert not any("down" in l for l in e.finish())
 
 
+def h2_frames(s):
+    """(type, stream) of each frame that a client sends, after its preface."""
+    f = s.makefile("rb")
+    f.read(24)
+    while len(head := f.read(9)) == 9:
+        f.read(int.from_bytes(head[:3], "big"))
+        yield head[3], int.from_bytes(head[5:], "big")
+
+
+def test_a_refused_stream_is_not_tried_again_without_its_beginning():
+    """A server may refuse a stream (RFC 9113, 8.7) whose body libcurl has begun to read: sent again, it
+    would lack that part."""
+    with Place() as pl:
+        ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ctx.load_cert_chain(f"{pl.dir}/certs/server.pem", f"{pl.dir}/certs/server-key.pem")
+        ctx.set_alpn_protocols(["h2"])
+        seen, window_known, body_read = [], threading.Event(), threading.Event()
+
+        def serve(c):
+            c.settimeout(WAIT_S)
+            with ctx.wrap_socket(c, server_side=True) as s:
+                seen.append([])
+                window = 0 if len(seen) == 1 else 1 << 20
+                s.sendall(bytes.fromhex("000006040000000000" "0004") + window.to_bytes(4, "big"))
+                for kind, stream in h2_frames(s):
+                    seen[-1].append(kind)
+                    if len(seen) == 1 and seen[-1].count(4) == 2:  # its own settings, and that it has ours
+                        window_known.set()
+                        body_read.wait(WAIT_S)
+                        s.sendall(bytes.fromhex("000004030000000001" "00000007"))
+
+        li = Listener(serve)
+        e = pl.edge(li.port)
+        e.release(1)
+        assert window_known.wait(WAIT_S)
+        e.data(1, "E", 200000)
+        e.send("end 1")
+        time.sleep(0.3)  # for libcurl to read some of it, which no window lets go
+        body_read.set()
+        code, _, _, text = e.closed(1)
+        e.finish()
+        li.close()
+        assert code == CLOSED and "refused" in text, (code, text)
+        assert not any(0 in frames for frames in seen), "no part of the body without the first"
+
+
 def test_an_answer_that_ends_before_the_question():
     """The split session ends so: the last frame is the cloud's, and the edge ends its side after it."""
     with Place() as pl:

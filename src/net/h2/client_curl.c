@@ -201,7 +201,13 @@ static int on_prereq(void *arg, char *peer_ip, char *local_ip, int peer_port, in
     (void)peer_ip, (void)local_ip, (void)peer_port, (void)local_port;
     if (s->canceled || s->err.code != 0 || check_connection(s) != 0)
         return CURL_PREREQFUNC_ABORT;
-    if (!s->ready) { /* libcurl may try again on a new connection */
+    /* libcurl tries again on a new connection when a stream was refused, and sends the rest of a body
+     * whose beginning it had read and not yet sent. */
+    if (s->bytes_out > 0) {
+        base_err_set(&s->err, BASE_ECLOSED, s->link->url, "the server refused the stream");
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (!s->ready) {
         s->ready = true;
         net_timer_set(s->deadline, s->deadline_at_us - base_clock_mono_us());
         s->cb->on_ready(s, s->arg);

@@ -4,6 +4,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \
+	scripts/check-deep \
 	scripts/check-dist \
 	scripts/check-house \
 	scripts/check-old-x86 \

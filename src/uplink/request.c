@@ -64,6 +64,11 @@ static int record(struct up *u, struct ledger_record *r, struct base_err *err)
     }
     char line[sizeof err->place + sizeof err->msg + 4];
     base_log_error("ledger", "%s; nothing is sent any more", base_err_line(err, line, sizeof line));
+    if (!u->ledger_failed) {
+        /* Of what is open, the bytes that still went could not be recorded either. */
+        u->ledger_failed = true;
+        up_req_close_all(u, BASE_EIO, "the ledger cannot be written");
+    }
     return e;
 }
 

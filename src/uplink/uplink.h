@@ -27,6 +27,7 @@ struct up {
     struct net_loop *loop;
     struct net_h2c *net;
     struct ledger *ledger;
+    bool ledger_failed; /* said, and every request closed */
     struct up_sock *sock;
     struct up_target target[UP_MAX_TARGET];
     int n_target;

@@ -278,6 +278,24 @@ def test_an_unwritable_ledger_stops_everything():
         assert li.n == 0 and pl.records() == []
 
 
+def test_a_ledger_that_breaks_stops_what_is_under_way():
+    with Place() as pl:
+        peer = pl.peer()
+        e = pl.edge(peer.port)
+        for id in (1, 2):
+            e.release(id)
+            e.data(id, "S", 1000)
+            peer.wait("body 1000")
+        os.rename(pl.ledger, pl.ledger + ".moved")
+        e.release(3)
+        e.data(1, "S", 1000)
+        got = [e.wait("closed").split()[1:3] for _ in range(3)]
+        assert sorted(got) == [[str(id), str(IO)] for id in (1, 2, 3)], got
+        for _ in range(2):
+            assert peer.wait("close") == "close 8 1000", "not a byte more"
+        e.finish()
+
+
 def test_the_ledger_is_flushed_before_the_connection():
     """strace: the release is written and synced before the first connect()."""
     with Place() as pl:

@@ -33,12 +33,37 @@ static void class_add(struct rt_facts *f, const char *cls)
         f->cls[f->n_cls++] = cls;
 }
 
+/* What a person says in several turns, as one text: a number is often dictated in parts. Returns
+ * its length, or SIZE_MAX: out of memory. */
+static size_t said_get(struct edge_req *r, const char **out)
+{
+    const struct api_request *q = &r->api;
+    char *s = base_arena_get(&r->arena, q->content_bytes + (size_t)q->n_msg);
+    size_t n = 0;
+    *out = s;
+    if (s == NULL)
+        return SIZE_MAX;
+    for (int i = 0; i < q->n_msg; i++) {
+        if (strcmp(q->msg[i].role, "user") != 0)
+            continue;
+        memcpy(s + n, q->msg[i].content, q->msg[i].len);
+        n += q->msg[i].len;
+        s[n++] = ' ';
+    }
+    return n;
+}
+
 /* Every text of the caller's that a prompt target would get, not the messages alone. */
-static uint64_t detected(const struct edge_req *r)
+static uint64_t detected(struct edge_req *r)
 {
     const struct api_request *q = &r->api;
     struct rt_detect *d = r->e->detect;
+    const char *said;
     uint64_t found = 0;
+    size_t n = said_get(r, &said);
+    if (n == SIZE_MAX)
+        return UINT64_MAX;
+    rt_detect_run(d, said, n, &found);
     for (int i = 0; i < q->n_msg; i++)
         rt_detect_run(d, q->msg[i].content, q->msg[i].len, &found);
     for (int i = 0; i < q->n_stop; i++)

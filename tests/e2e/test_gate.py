@@ -126,6 +126,9 @@ def test_private_requests_never_reach_the_gate():
         for s, h, b in (ask(g, None), ask(g, "public.navigation"),
                         ask(g, metadata={"route": "local"}),
                         g.edge.chat("Call +49 170 1234567", "public.general"),
+                        ask(g, messages=[{"role": "user", "content": "Call 0170"},
+                                         {"role": "assistant", "content": "And then?"},
+                                         {"role": "user", "content": "1234567"}]),
                         ask(g, stop=["+49 170 1234567"]), ask(g, model="ann@example.com")):
             eq((s, h["x-waypost-route"]), (200, "local"), "stays")
         s, _, b = g.edge.chat("hi", "public.general", key="not-the-key")

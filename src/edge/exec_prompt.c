@@ -15,9 +15,15 @@ struct prompt {
     bool done;                 /* its answer is whole */
 };
 
+/* The exchange is over. With a finish_reason the answer is whole, whatever happened after it. */
 static void lost(struct edge_req *r, int code, const char *what)
 {
+    const struct prompt *x = r->x;
     struct base_err why;
+    if (x->finish_reason != NULL) {
+        edge_req_finish(r, x->finish_reason);
+        return;
+    }
     base_err_set(&why, code, "prompt", "%s", what);
     edge_req_fall_back(r, &why);
 }
@@ -82,11 +88,6 @@ static void on_closed(void *arg, int code)
     struct edge_req *r = arg;
     struct prompt *x = r->x;
     x->up = NULL;
-    if (code == 0 && x->finish_reason != NULL) {
-        x->done = true;
-        edge_req_finish(r, x->finish_reason);
-        return;
-    }
     lost(r, code != 0 ? code : BASE_ECLOSED, "the exchange with the target broke off");
 }
 

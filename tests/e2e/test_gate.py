@@ -204,6 +204,18 @@ def test_bytes_out_is_corrected_when_the_edge_has_left():
         eq((b["waypost"]["route"], b["waypost"]["bytes_out"]), ("local", 3), "said while it answers")
 
 
+def test_a_whole_answer_is_one_whatever_comes_after_it():
+    end = sse("Rome.") + sse(None, "stop")
+    with wp.Folder() as f:
+        for i, after in enumerate(([["close", -13]], [["data", "garbage\n\ndata: 7\n\n"], ["close", 0]],
+                                   [["data", end + "data: [DONE]\n\n"], ["close", 0]], [["die", 0]])):
+            g = Gate(f, [["head", 200], ["data", end], *after], name=f"edge-{i}")
+            s, h, b = ask(g, "public.media")
+            eq((s, h["x-waypost-tier"], b["choices"][0]["message"]["content"][:5]), (200, "cloud", "Rome."),
+               f"{after}")
+            g.edge.stop()
+
+
 def test_uplink_comes_back_after_its_death():
     with wp.Folder() as f:
         g = Gate(f, [["die", 0]])

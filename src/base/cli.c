@@ -1,5 +1,6 @@
 #include "base/cli.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +78,18 @@ int base_cli_main(const struct base_cli *c, void *cfg, int argc, char **argv)
         return 0;
     }
     return -1;
+}
+
+int base_cli_tell_port(const char *path, int port, struct base_err *err)
+{
+    char *tmp = NULL;
+    if (path[0] == '\0')
+        return 0;
+    if (asprintf(&tmp, "%s.new", path) < 0)
+        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
+    FILE *f = fopen(tmp, "we");
+    bool ok = f != NULL && fprintf(f, "%d\n", port) > 0;
+    ok = (f == NULL || fclose(f) == 0) && ok && rename(tmp, path) == 0;
+    free(tmp);
+    return ok ? 0 : base_err_set(err, BASE_EIO, path, "cannot write: %s", strerror(errno));
 }

@@ -6,8 +6,8 @@
 #include "base/opt.h"
 
 struct base_cli {
-    const char *program;  /* "waypost-edge" */
-    const char *summary;  /* one line for --help */
+    const char *program; /* "waypost-edge" */
+    const char *summary; /* one line for --help */
     const struct base_opt *opt;
     int n_opt;
     /* What the table can't express (a file that must exist, two options that exclude each other).
@@ -19,5 +19,9 @@ struct base_cli {
  * daemon, or the exit status (0 after --help and friends, 2 on a usage or configuration error,
  * which was printed to stderr). Prints; only for main(). */
 int base_cli_main(const struct base_cli *cli, void *cfg, int argc, char **argv);
+
+/* Writes a bound port to the file that a setting names ("": nothing to do), whole or not at all, so
+ * that a waiting script never reads half a number. BASE_EIO, BASE_ENOMEM. */
+int base_cli_tell_port(const char *path, int port, struct base_err *err) BASE_MUST_CHECK;
 
 #endif

@@ -99,22 +99,6 @@ static int listen_start(struct stub *s, struct base_err *err)
     return net_h2s_new(&s->server, s->loop, &o, &stub_callbacks, s, err);
 }
 
-/* Written whole or not at all, so that a waiting script never reads half a number. */
-static int port_tell(const struct stub *s, struct base_err *err)
-{
-    const char *path = s->cfg->port_file;
-    char *tmp = NULL;
-    if (path[0] == '\0')
-        return 0;
-    if (asprintf(&tmp, "%s.new", path) < 0)
-        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
-    FILE *f = fopen(tmp, "we");
-    bool ok = f != NULL && fprintf(f, "%d\n", net_h2s_port(s->server)) > 0;
-    ok = (f == NULL || fclose(f) == 0) && ok && rename(tmp, path) == 0;
-    free(tmp);
-    return ok ? 0 : base_err_set(err, BASE_EIO, path, "cannot write: %s", strerror(errno));
-}
-
 static void on_stop_signal(int signo, void *arg)
 {
     struct stub *s = arg;
@@ -145,7 +129,7 @@ static int stub_run(struct stub *s, struct net_watch **watch, struct base_err *e
     if (rc == 0)
         rc = listen_start(s, err);
     if (rc == 0)
-        rc = port_tell(s, err);
+        rc = base_cli_tell_port(s->cfg->port_file, net_h2s_port(s->server), err);
     if (rc != 0)
         return rc;
     base_log_info("stub", "listening on %s:%d", s->cfg->addr, net_h2s_port(s->server));

@@ -164,21 +164,6 @@ static int uplink_start(struct edge *e, const struct edge_launcher *l, struct ba
     return edge_uplink_new(&e->uplink, e->loop, l->fd, (size_t)e->cfg.uplink_queue_bytes, err);
 }
 
-/* Written whole or not at all, so that a waiting script never reads half a number. */
-static int port_tell(const char *path, int port, struct base_err *err)
-{
-    char *tmp = NULL;
-    if (path[0] == '\0')
-        return 0;
-    if (asprintf(&tmp, "%s.new", path) < 0)
-        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
-    FILE *f = fopen(tmp, "we");
-    bool ok = f != NULL && fprintf(f, "%d\n", port) > 0;
-    ok = (f == NULL || fclose(f) == 0) && ok && rename(tmp, path) == 0;
-    free(tmp);
-    return ok ? 0 : base_err_set(err, BASE_EIO, path, "cannot write: %s", strerror(errno));
-}
-
 static int unix_bind(struct edge *e, struct base_err *err)
 {
     bool is_auto = false;
@@ -347,7 +332,7 @@ static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *er
     if (rc == 0)
         rc = engine_start(e, err); /* its threads are born sealed */
     if (rc == 0)
-        rc = port_tell(e->cfg.http_port_file, port, err);
+        rc = base_cli_tell_port(e->cfg.http_port_file, port, err);
     if (rc != 0)
         return rc;
     base_log_info("edge", "ready model=%s policy=%s uplink=%s", e->model_name, e->policy_label,

@@ -62,7 +62,7 @@ static int message_queue(struct edge_up_req *q, const struct ipc_msg *m)
     base_buf_init(&b, IPC_MAX_FRAME + 64);
     int rc = ipc_encode(m, &b);
     if (rc == 0)
-        rc = edge_uplink_queue(q->u, b.data, b.len);
+        rc = edge_uplink_queue(q->u, b.data, b.len, m->type == IPC_END || m->type == IPC_CANCEL);
     base_buf_fini(&b);
     return rc;
 }
@@ -121,7 +121,7 @@ int edge_gate_send(struct edge_up_req *q, struct edge_req *r, const void *p, siz
     return 0;
 }
 
-/* END and CANCEL carry nothing; if the queue is full the uplink's own deadline ends the request. */
+/* END and CANCEL carry nothing; if they can't be queued the uplink's own deadline ends the request. */
 static void signal_queue(struct edge_up_req *q, enum ipc_type type)
 {
     struct ipc_msg m = {.type = type, .id = q->id};

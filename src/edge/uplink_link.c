@@ -15,6 +15,7 @@ enum {
     SENT_SLACK_BYTES = 1 << 20,
     MAX_TARGET = IPC_MAX_CLASS,
     STARTING_US = 3000000,
+    END_RESERVE_BYTES = 256 << 10, /* an END and a CANCEL of every request that can be open */
 };
 
 struct edge_uplink {
@@ -252,7 +253,7 @@ int edge_uplink_new(struct edge_uplink **out, struct net_loop *l, int launcher_f
     u->launcher_fd = launcher_fd;
     u->next_id = 1;
     u->start_us = base_clock_mono_us();
-    base_buf_init(&u->out, max_queue_bytes);
+    base_buf_init(&u->out, max_queue_bytes + END_RESERVE_BYTES);
     u->launcher_watch = net_watch_new(l, launcher_fd, on_launcher, u);
     if (u->launcher_watch == NULL) {
         edge_uplink_free(u);
@@ -338,11 +339,12 @@ void edge_uplink_drop(struct edge_up_req *q)
     req_closed(q->u, q, 0, 0);
 }
 
-int edge_uplink_queue(struct edge_uplink *u, const void *p, size_t len)
+int edge_uplink_queue(struct edge_uplink *u, const void *p, size_t len, bool is_end)
 {
+    size_t most = u->out.max_bytes - (is_end ? 0 : END_RESERVE_BYTES);
     if (u->fd < 0)
         return BASE_ECLOSED;
-    if (len > u->out.max_bytes - u->out.len)
+    if (u->out.len > most || len > most - u->out.len)
         return BASE_ELIMIT; /* before appending: half a message would poison the stream */
     int rc = base_buf_add(&u->out, p, len);
     if (rc != 0) {

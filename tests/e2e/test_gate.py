@@ -1,9 +1,12 @@
 """The edge's side of the gate, with an uplink that only writes down what it gets (fake_uplink.py):
 what is released, under which record, and what becomes of the answer when the far side misbehaves."""
 import json
+import os
+import signal
 import time
 
 import wp
+from test_faults import children
 from wp import eq
 
 POLICY = """waypost_policy: 1
@@ -249,6 +252,25 @@ def test_client_gone_cancels():
         wp.wait_for(lambda: g.got("cancel"), "cancel", 5)
         assert time.monotonic() - start < 2
         eq(g.edge.decisions()[-1]["outcome"]["result"], "gone", "result")
+
+
+def test_a_full_queue_takes_cancels():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD, uplink__queue_bytes=1 << 20)
+        uplink = children(children(g.edge.proc.pid)[0])[0]
+        os.kill(uplink, signal.SIGSTOP)
+        waiting = [g.edge.stream("What?", "public.general") for _ in range(40)]
+        wp.wait_for(lambda: g.edge.metric("waypost_requests_active") == 40, "all are open")
+        for stop in (["x" * 900] * 4, ["x"]):  # until not even the smallest one fits
+            n = g.edge.metric("waypost_fall_backs_total")
+            while g.edge.metric("waypost_fall_backs_total") == n:
+                g.edge.chat("What?", "public.general", stop=stop, metadata={"deadline_ms": "3"})
+        for st in waiting:
+            st.close()
+        wp.wait_for(lambda: g.edge.metric("waypost_requests_active") == 0, "all are gone")
+        os.kill(uplink, signal.SIGCONT)
+        wp.wait_for(lambda: {x["id"] for x in g.got("cancel")} >= {x["id"] for x in g.got("release")} >=
+                    set(range(1, 41)), "each of them is canceled")
 
 
 def test_max_bytes_of_the_rule_holds():

@@ -121,7 +121,8 @@ int edge_gate_send(struct edge_up_req *q, struct edge_req *r, const void *p, siz
     return 0;
 }
 
-/* END and CANCEL carry nothing; if they can't be queued the uplink's own deadline ends the request. */
+/* END and CANCEL carry nothing; if they can't be queued the uplink's own deadline ends the request.
+ */
 static void signal_queue(struct edge_up_req *q, enum ipc_type type)
 {
     struct ipc_msg m = {.type = type, .id = q->id};

@@ -61,8 +61,9 @@ struct edge_up_req *edge_uplink_attach(struct edge_uplink *u, const struct edge_
                                        void *arg);
 /* For gate.c: gives up a request of which nothing was queued. */
 void edge_uplink_drop(struct edge_up_req *q);
-/* For gate.c: whole encoded messages. is_end: one that ends a request; for those there is always room
- * left, or the bytes before them would leave for nobody. Errors: BASE_ELIMIT (queue), BASE_ENOMEM, BASE_ECLOSED. */
+/* For gate.c: whole encoded messages. is_end: one that ends a request; for those there is always
+ * room left, or the bytes before them would leave for nobody. Errors: BASE_ELIMIT (queue),
+ * BASE_ENOMEM, BASE_ECLOSED. */
 int edge_uplink_queue(struct edge_uplink *u, const void *p, size_t len,
                       bool is_end) BASE_MUST_CHECK;
 

@@ -230,8 +230,12 @@ int edge_launcher_take(int launcher_fd, int *sock)
         return BASE_ECLOSED;
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     if (c == NULL || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-        c->cmsg_len != CMSG_LEN(sizeof(int)))
-        return BASE_ECLOSED;
+        c->cmsg_len != CMSG_LEN(sizeof(int))) {
+        /* Out of descriptors: the kernel has closed it, so that uplink ends and another one comes.
+         */
+        base_log_error("launcher", "an uplink's socket could not be taken: no descriptor is free");
+        return BASE_EBUSY;
+    }
     memcpy(sock, CMSG_DATA(c), sizeof *sock);
     return 0;
 }

@@ -23,7 +23,8 @@ int edge_launcher_start(struct edge_launcher *l, const char *program, const char
 /* Lets the launcher stop its uplink and waits for it. */
 void edge_launcher_stop(struct edge_launcher *l);
 
-/* Takes the next socket from the launcher. Errors: BASE_EBUSY (none now), BASE_ECLOSED. */
+/* Takes the next socket from the launcher. Errors: BASE_EBUSY (none now), BASE_ECLOSED (the
+ * launcher is gone). */
 int edge_launcher_take(int launcher_fd, int *sock) BASE_MUST_CHECK;
 
 #endif

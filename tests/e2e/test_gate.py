@@ -2,6 +2,7 @@
 what is released, under which record, and what becomes of the answer when the far side misbehaves."""
 import json
 import os
+import resource
 import signal
 import time
 
@@ -227,6 +228,20 @@ def test_uplink_comes_back_after_its_death():
         g.edge.wait_uplink()
         wp.wait_for(lambda: ask(g)[1]["x-waypost-route"] == "prompt", "the next one serves")
         assert len(g.got("start")) >= 2
+
+
+def test_uplink_comes_back_when_descriptors_had_run_out():
+    with wp.Folder() as f:
+        g = Gate(f, GOOD)
+        pid = g.edge.proc.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        os.kill(children(children(pid)[0])[0], signal.SIGKILL)
+        wp.wait_for(lambda: len(g.got("start")) >= 2, "a new one, whose socket the edge cannot take")
+        time.sleep(0.2)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        g.edge.wait_uplink()
+        eq(ask(g)[1]["x-waypost-route"], "prompt", "it serves")
 
 
 def test_uplink_that_cannot_start_is_retried_slowly():

@@ -137,15 +137,47 @@ def write_golden(path, text_file, ids, logits):
     )
 
 
+# What tests/fixtures/mktiny is asked for: every architecture, in small, with random weights.
+TINY = {
+    "llama": "--layers 4 --untied",
+    "qwen2": "--arch qwen2 --layers 4",
+}
+
+
+def compare_tiny(ctl, mktiny, bound):
+    """Each tiny model's logits, F32 throughout, over 1,024 random tokens."""
+    ids = [int(i) for i in np.random.default_rng(1).integers(0, 280, 1024)]
+    for arch, options in TINY.items():
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
+            subprocess.run([mktiny, f.name, "--ctx", "1024", *options.split()], check=True)
+            ref = Theirs(f.name, F32, len(ids)).logits(ids)
+            rms, top1 = compare(Ours(ctl, f.name, F32).logits(ids), ref)
+        bound(rms <= 1e-5 and top1 >= 0.999,
+              f"{arch}: random weights, F32: relative rms {rms:.2e} (at most 1e-5), "
+              f"same top token {100 * top1:.2f} % (at least 99.9 %)")
+
+
 def main():
     p = argparse.ArgumentParser()
-    for name in ("--ctl", "--model", "--cache"):
+    for name in ("--ctl", "--cache"):
         p.add_argument(name, required=True)
+    p.add_argument("--model")
+    p.add_argument("--tiny", metavar="MKTINY")
     p.add_argument("--text", default=str(TOP / "tests/fixtures/text/mixed.txt"))
     p.add_argument("--max-tok", type=int, default=2048)
     p.add_argument("--json")
     p.add_argument("--write-golden")
     a = p.parse_args()
+    failed = []
+
+    def bound(ok, what):
+        print(f"{'ok  ' if ok else 'FAIL'} {what}", flush=True)
+        if not ok:
+            failed.append(what)
+
+    if a.tiny:
+        compare_tiny(a.ctl, a.tiny, bound)
+        return 1 if failed else 0
 
     exact_file = expansion(a.model, a.cache)
     text = pathlib.Path(a.text).read_bytes()
@@ -157,13 +189,7 @@ def main():
         write_golden(a.write_golden, a.text, ids, ref)
         return 0
 
-    result, failed = {"tokens": len(ids)}, []
-
-    def bound(ok, what):
-        print(f"{'ok  ' if ok else 'FAIL'} {what}", flush=True)
-        if not ok:
-            failed.append(what)
-
+    result = {"tokens": len(ids)}
     n_text, differ = check_tokens(a.ctl, a.model, exact)
     result["texts"], result["texts_differ"] = n_text, len(differ)
     bound(not differ, f"token ids: {n_text - len(differ)} of {n_text} texts alike {differ[:5] or ''}")

@@ -68,18 +68,30 @@ static int get_text(const struct eng_model *m, const char *key, char *out, size_
     return 0;
 }
 
+/* What we run: every difference between them is a number or a flag here or a key in the file. */
+static const struct eng_config archs[] = {
+    {.arch = "llama", .rope_freqs = true},
+    {.arch = "qwen2", .rope_neox = 1, .qkv_bias = true},
+};
+#define OUR_ARCHS "llama, qwen2"
+
 static int read_arch(struct eng_model *m, struct base_err *err)
 {
-    int rc = get_text(m, "general.architecture", m->c.arch, sizeof m->c.arch, err);
+    char name[sizeof m->c.arch];
+    int rc = get_text(m, "general.architecture", name, sizeof name, err);
     if (rc != 0)
         return rc;
-    if (strcmp(m->c.arch, "llama") != 0)
+    size_t i = 0;
+    while (i < sizeof archs / sizeof archs[0] && strcmp(archs[i].arch, name) != 0)
+        i++;
+    if (i == sizeof archs / sizeof archs[0])
         return base_err_set(err, BASE_EUNSUPPORTED, "general.architecture",
-                            "'%s' is not an architecture we run; ours: llama", m->c.arch);
+                            "'%s' is not an architecture we run; ours: " OUR_ARCHS, name);
+    m->c = archs[i];
     return get_text(m, "general.name", m->c.name, sizeof m->c.name, err);
 }
 
-/* RoPE scaling as the llama graph knows it: none or linear. Llama 3's own scaling comes as factors
+/* RoPE scaling as our graphs know it: none or linear. Llama 3's own scaling comes as factors
  * in rope_freqs.weight, without a key. A factor without a type means linear: the files' custom. */
 static int read_rope_scale(struct eng_model *m, struct base_err *err)
 {
@@ -115,12 +127,14 @@ static int refuse_variants(const struct eng_model *m, struct base_err *err)
         if (rc != 0)
             return rc;
         if (v != 0)
-            return base_err_set(err, BASE_EUNSUPPORTED, key,
-                                "%u: only the plain llama graph is supported", v);
+            return base_err_set(err, BASE_EUNSUPPORTED, key, "%u: not in the %s graph that we run",
+                                v, m->c.arch);
     }
-    static const char *const absent[] = {"attention.clamp_kqv",      "attention.scale",
-                                         "attention.max_alibi_bias", "logit_scale",
-                                         "residual_scale",           "embedding_scale"};
+    static const char *const absent[] = {
+        "attention.clamp_kqv",    "attention.scale", "attention.max_alibi_bias",
+        "attn_logit_softcapping", "logit_scale",     "final_logit_softcapping",
+        "residual_scale",         "embedding_scale",
+    };
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
         char key[96];
         float v = 0.0f;
@@ -129,8 +143,8 @@ static int refuse_variants(const struct eng_model *m, struct base_err *err)
         if (rc != 0)
             return rc;
         if (found && v != 0.0f)
-            return base_err_set(err, BASE_EUNSUPPORTED, key,
-                                "%g: only the plain llama graph is supported", (double)v);
+            return base_err_set(err, BASE_EUNSUPPORTED, key, "%g: not in the %s graph that we run",
+                                (double)v, m->c.arch);
     }
     return 0;
 }
@@ -141,6 +155,7 @@ int eng_config_read(struct eng_model *m, struct base_err *err)
     int rc = read_arch(m, err);
     if (rc != 0)
         return rc;
+    char key[96];
     int v_dim = 0;
     if ((rc = get_int(m, "block_count", -1, 1, ENG_MAX_LAYER, &c->n_layer, err)) != 0 ||
         (rc = get_int(m, "embedding_length", -1, 1, ENG_MAX_WIDTH, &c->d_model, err)) != 0 ||
@@ -160,19 +175,18 @@ int eng_config_read(struct eng_model *m, struct base_err *err)
         (rc = get_float(m, "rope.freq_base", 10000.0f, 1.0f, 1e12f, &c->rope_theta, err)) != 0)
         return rc;
     if (c->n_head % c->n_kv_head != 0)
-        return base_err_set(err, BASE_EFORMAT, "llama.attention.head_count_kv",
+        return base_err_set(err, BASE_EFORMAT, key_of(key, c, "attention.head_count_kv"),
                             "%d heads cannot share %d K/V heads", c->n_head, c->n_kv_head);
     if (c->head_dim % 2 != 0 || c->rot_dim % 2 != 0)
-        return base_err_set(err, BASE_EFORMAT, "llama.rope.dimension_count",
+        return base_err_set(err, BASE_EFORMAT, key_of(key, c, "rope.dimension_count"),
                             "head size %d, rotated %d: both must be even", c->head_dim, c->rot_dim);
     if ((int64_t)c->n_head * c->head_dim > ENG_MAX_WIDTH)
-        return base_err_set(err, BASE_EFORMAT, "llama.attention.head_count",
+        return base_err_set(err, BASE_EFORMAT, key_of(key, c, "attention.head_count"),
                             "%d heads of %d are wider than %d", c->n_head, c->head_dim,
                             ENG_MAX_WIDTH);
     c->n_vocab = eng_tok_n_vocab(m->tok);
     if (c->n_vocab < 1 || c->n_vocab > ENG_MAX_VOCAB)
         return base_err_set(err, BASE_EFORMAT, "tokenizer.ggml.tokens", "%d tokens", c->n_vocab);
-    c->rope_neox = 0;
     if ((rc = read_rope_scale(m, err)) != 0)
         return rc;
     return refuse_variants(m, err);

@@ -62,6 +62,23 @@ static void matmul(struct eng_exec *e, const float *x, const struct mm *job, int
     eng_pool_run(e->pool, mm_slice, &a, n_slice);
 }
 
+/* y[i] += b; no b, no change */
+static void add_bias(struct eng_exec *e, float *y, const float *b, int n)
+{
+    for (int i = 0; b != NULL && i < e->n_act; i++)
+        e->m->kern->add(y + (size_t)i * (size_t)n, b, n);
+}
+
+/* q, k, v = W h + b, for the models that have b */
+static void project(struct eng_exec *e, const struct eng_layer *w)
+{
+    const struct eng_config *c = &e->m->c;
+    matmul(e, e->h, (struct mm[]){{w->q, e->q}, {w->k, e->k}, {w->v, e->v}}, 3);
+    add_bias(e, e->q, w->q_bias, c->n_head * c->head_dim);
+    add_bias(e, e->k, w->k_bias, c->n_kv_head * c->head_dim);
+    add_bias(e, e->v, w->v_bias, c->n_kv_head * c->head_dim);
+}
+
 /* h[i] = rmsnorm(x[row i]) * w */
 static void norm(struct eng_exec *e, const float *w, const int *rows, int n)
 {
@@ -147,7 +164,7 @@ void eng_forward_layer(struct eng_exec *e, int l)
     const struct eng_layer *w = &e->m->w.layer[l];
 
     norm(e, w->attn_norm, e->act, e->n_act);
-    matmul(e, e->h, (struct mm[]){{w->q, e->q}, {w->k, e->k}, {w->v, e->v}}, 3);
+    project(e, w);
     rope_and_store(e, l);
     attend(e, l);
     matmul(e, e->att, (struct mm[]){{w->o, e->h}}, 1);

@@ -59,10 +59,10 @@ static int hash_config(struct eng_model *m)
     add_tensor(h, m->file, "token_embd.weight", false);
     add_tensor(h, m->file, "output_norm.weight", false);
     add_tensor(h, m->file, "output.weight", false);
-    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
-    eng_layer_spec(c, spec);
+    struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
+    const int n = eng_layer_spec(c, spec);
     for (int l = 0; l < c->n_layer; l++) {
-        for (int i = 0; i < ENG_LAYER_TENSORS; i++) {
+        for (int i = 0; i < n; i++) {
             char name[64];
             add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), false);
         }
@@ -76,9 +76,9 @@ static int hash_layer(struct eng_model *m, int l)
     struct base_xxh *h = base_xxh_new();
     if (h == NULL)
         return BASE_ENOMEM;
-    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
-    eng_layer_spec(&m->c, spec);
-    for (int i = 0; i < ENG_LAYER_TENSORS; i++) {
+    struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
+    const int n = eng_layer_spec(&m->c, spec);
+    for (int i = 0; i < n; i++) {
         char name[64];
         add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), true);
     }

@@ -22,6 +22,7 @@ struct eng_layer {
     const struct gguf_tensor *q;         /* [n_head * head_dim][d_model] */
     const struct gguf_tensor *k;         /* [n_kv_head * head_dim][d_model] */
     const struct gguf_tensor *v;         /* [n_kv_head * head_dim][d_model] */
+    float *q_bias, *k_bias, *v_bias;     /* [rows of q, k, v]; NULL: none */
     const struct gguf_tensor *o;         /* [d_model][n_head * head_dim] */
     float *ffn_norm;                     /* [d_model] */
     const struct gguf_tensor *gate, *up; /* [d_ff][d_model] */
@@ -61,14 +62,14 @@ int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 void eng_weights_fini(struct eng_model *m);
 
-/* The tensors of a block in graph order, with their shapes. */
+/* The tensors of a block in graph order, with their shapes; returns how many this model has. */
 struct eng_tensor_spec {
     const char *name;    /* "attn_q.weight" */
     int64_t n_in, n_out; /* n_out = 0: a vector */
     size_t offset;       /* of the pointer in struct eng_layer */
 };
-enum { ENG_LAYER_TENSORS = 9 };
-void eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_LAYER_TENSORS]);
+enum { ENG_MAX_LAYER_TENSORS = 16 };
+int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS]);
 /* "blk.7.attn_q.weight" into buf. */
 const char *eng_layer_name(char buf[64], int layer, const char *name);
 

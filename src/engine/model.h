@@ -11,6 +11,7 @@
 #include "engine/pool.h"
 #include "engine/tok.h"
 
+/* The numbers of a model, and as data what its architecture does otherwise than `llama`. */
 struct eng_config {
     char arch[24]; /* "llama" */
     char name[96];
@@ -18,6 +19,8 @@ struct eng_config {
     float rms_eps, rope_theta;
     int rope_neox;
     bool tied_head; /* the head is the embedding table */
+    bool rope_freqs; /* may have Llama 3's divisors of RoPE's angles */
+    bool qkv_bias;   /* q, k and v have one */
 };
 
 struct eng_model_opt {

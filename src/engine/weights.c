@@ -1,25 +1,40 @@
 #include "engine/inner.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-void eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_LAYER_TENSORS])
+#define AT(member) offsetof(struct eng_layer, member)
+
+int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS])
 {
     const int64_t d = c->d_model, ff = c->d_ff;
     const int64_t qd = (int64_t)c->n_head * c->head_dim, kvd = (int64_t)c->n_kv_head * c->head_dim;
-    const struct eng_tensor_spec all[ENG_LAYER_TENSORS] = {
-        {"attn_norm.weight", d, 0, offsetof(struct eng_layer, attn_norm)},
-        {"attn_q.weight", d, qd, offsetof(struct eng_layer, q)},
-        {"attn_k.weight", d, kvd, offsetof(struct eng_layer, k)},
-        {"attn_v.weight", d, kvd, offsetof(struct eng_layer, v)},
-        {"attn_output.weight", qd, d, offsetof(struct eng_layer, o)},
-        {"ffn_norm.weight", d, 0, offsetof(struct eng_layer, ffn_norm)},
-        {"ffn_gate.weight", d, ff, offsetof(struct eng_layer, gate)},
-        {"ffn_up.weight", d, ff, offsetof(struct eng_layer, up)},
-        {"ffn_down.weight", ff, d, offsetof(struct eng_layer, down)},
+    const struct {
+        bool has;
+        struct eng_tensor_spec spec;
+    } all[] = {
+        {true, {"attn_norm.weight", d, 0, AT(attn_norm)}},
+        {true, {"attn_q.weight", d, qd, AT(q)}},
+        {true, {"attn_k.weight", d, kvd, AT(k)}},
+        {true, {"attn_v.weight", d, kvd, AT(v)}},
+        {c->qkv_bias, {"attn_q.bias", qd, 0, AT(q_bias)}},
+        {c->qkv_bias, {"attn_k.bias", kvd, 0, AT(k_bias)}},
+        {c->qkv_bias, {"attn_v.bias", kvd, 0, AT(v_bias)}},
+        {true, {"attn_output.weight", qd, d, AT(o)}},
+        {true, {"ffn_norm.weight", d, 0, AT(ffn_norm)}},
+        {true, {"ffn_gate.weight", d, ff, AT(gate)}},
+        {true, {"ffn_up.weight", d, ff, AT(up)}},
+        {true, {"ffn_down.weight", ff, d, AT(down)}},
     };
-    memcpy(spec, all, sizeof all);
+    static_assert(sizeof all / sizeof all[0] <= ENG_MAX_LAYER_TENSORS, "room for a block");
+    int n = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i].has)
+            spec[n++] = all[i].spec;
+    }
+    return n;
 }
 
 const char *eng_layer_name(char buf[64], int layer, const char *name)
@@ -55,10 +70,10 @@ static int get_vector(const struct eng_model *m, const char *name, int64_t n, fl
 
 static int read_layer(struct eng_model *m, int l, struct base_err *err)
 {
-    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
-    eng_layer_spec(&m->c, spec);
+    struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
+    const int n = eng_layer_spec(&m->c, spec);
     int rc = 0;
-    for (int i = 0; i < ENG_LAYER_TENSORS && rc == 0; i++) {
+    for (int i = 0; i < n && rc == 0; i++) {
         char name[64];
         eng_layer_name(name, l, spec[i].name);
         void *slot = (char *)&m->w.layer[l] + spec[i].offset;
@@ -93,18 +108,19 @@ static int read_rope(struct eng_model *m, struct base_err *err)
 
 static bool has_place(const struct eng_model *m, const struct gguf_tensor *t)
 {
-    static const char *const top[] = {"token_embd.weight", "output_norm.weight", "output.weight",
-                                      "rope_freqs.weight"};
+    static const char *const top[] = {"token_embd.weight", "output_norm.weight", "output.weight"};
     for (size_t i = 0; i < sizeof top / sizeof top[0]; i++) {
         if (strcmp(t->name, top[i]) == 0)
             return true;
     }
+    if (strcmp(t->name, "rope_freqs.weight") == 0)
+        return m->c.rope_freqs;
     int l = -1, at = 0;
     if (sscanf(t->name, "blk.%d.%n", &l, &at) != 1 || at == 0 || l < 0 || l >= m->c.n_layer)
         return false;
-    struct eng_tensor_spec spec[ENG_LAYER_TENSORS];
-    eng_layer_spec(&m->c, spec);
-    for (int i = 0; i < ENG_LAYER_TENSORS; i++) {
+    struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
+    const int n = eng_layer_spec(&m->c, spec);
+    for (int i = 0; i < n; i++) {
         if (strcmp(t->name + at, spec[i].name) == 0)
             return true;
     }
@@ -119,7 +135,7 @@ static int refuse_strangers(const struct eng_model *m, struct base_err *err)
         const struct gguf_tensor *t = gguf_tensor_at(m->file, i);
         if (!has_place(m, t))
             return base_err_set(err, BASE_EUNSUPPORTED, t->name,
-                                "this tensor has no place in the llama graph of %d layers",
+                                "this tensor has no place in the %s graph of %d layers", m->c.arch,
                                 m->c.n_layer);
     }
     return 0;
@@ -154,9 +170,13 @@ int eng_weights_read(struct eng_model *m, struct base_err *err)
 
 void eng_weights_fini(struct eng_model *m)
 {
+    struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
+    const int n = eng_layer_spec(&m->c, spec);
     for (int l = 0; m->w.layer != NULL && l < m->c.n_layer; l++) {
-        free(m->w.layer[l].attn_norm);
-        free(m->w.layer[l].ffn_norm);
+        for (int i = 0; i < n; i++) {
+            if (spec[i].n_out == 0)
+                free(*(float **)((char *)&m->w.layer[l] + spec[i].offset));
+        }
     }
     free(m->w.layer);
     free(m->w.out_norm);

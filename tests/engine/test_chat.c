@@ -93,6 +93,31 @@ static void chatml(void **state)
     expect("", "chatml", hi, 1, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n", 3);
 }
 
+/* Qwen2.5's: the default line stands after a turn that begins with nothing constant. */
+static const char qwen25[] =
+    "{%- if tools %}{{- '<|im_start|>system\\n' }}{%- if messages[0]['role'] == 'system' %}"
+    "{{- messages[0]['content'] }}{%- else %}{{- 'You are Qwen, created by Alibaba Cloud. You are "
+    "a "
+    "helpful assistant.' }}{%- endif %}{%- else %}{%- if messages[0]['role'] == 'system' %}"
+    "{{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}{%- else %}"
+    "{{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+    "<|im_end|>\\n' }}{%- endif %}{%- endif %}" TURN;
+
+static void qwen2(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("system", "s"), MSG("user", " hi ")};
+    expect(
+        qwen25, NULL, m + 1, 1,
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+        "<|im_end|>\n<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n",
+        5);
+    expect(qwen25, NULL, m, 2,
+           "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n hi <|im_end|>\n"
+           "<|im_start|>assistant\n",
+           5);
+}
+
 static void users_text_is_never_special(void **state)
 {
     (void)state;
@@ -227,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chatml),
+        cmocka_unit_test(qwen2),
         cmocka_unit_test(users_text_is_never_special),
         cmocka_unit_test(merges_across_the_seam),
         cmocka_unit_test(llama3),

@@ -50,6 +50,19 @@ static void naive_matmul(const struct eng_model *m, int layer, const char *name,
     free(w);
 }
 
+/* y += b for the models that have one */
+static void naive_bias(const struct eng_model *m, int layer, const char *name, int n, double *y)
+{
+    char full[64];
+    snprintf(full, sizeof full, "blk.%d.%s", layer, name);
+    if (gguf_tensor_find(eng_model_file(m), full) == NULL)
+        return;
+    double *b = fetch(m, layer, name);
+    for (int i = 0; i < n; i++)
+        y[i] += b[i];
+    free(b);
+}
+
 static void naive_norm(const struct eng_model *m, int layer, const char *name, const double *x,
                        int n, double *y)
 {
@@ -68,12 +81,13 @@ static void naive_rope(const struct eng_model *m, double *x, int n_head, int pos
     double *factor = has ? fetch(m, -1, "rope_freqs.weight") : NULL;
     for (int h = 0; h < n_head; h++) {
         for (int i = 0; i < c->rot_dim / 2; i++) {
-            double *p = x + h * c->head_dim + 2 * i;
+            double *p = x + h * c->head_dim + (c->rope_neox ? i : 2 * i);
+            double *p2 = c->rope_neox ? p + c->rot_dim / 2 : p + 1;
             const double a = pos * pow((double)c->rope_theta, -2.0 * i / c->rot_dim) * scale /
                              (has ? factor[i] : 1.0);
-            const double u = p[0], v = p[1];
-            p[0] = u * cos(a) - v * sin(a);
-            p[1] = u * sin(a) + v * cos(a);
+            const double u = *p, v = *p2;
+            *p = u * cos(a) - v * sin(a);
+            *p2 = u * sin(a) + v * cos(a);
         }
     }
     free(factor);
@@ -117,6 +131,9 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
         naive_matmul(m, l, "attn_q.weight", h, d, qd, q);
         naive_matmul(m, l, "attn_k.weight", h, d, kvd, naive_k[l][pos]);
         naive_matmul(m, l, "attn_v.weight", h, d, kvd, naive_v[l][pos]);
+        naive_bias(m, l, "attn_q.bias", qd, q);
+        naive_bias(m, l, "attn_k.bias", kvd, naive_k[l][pos]);
+        naive_bias(m, l, "attn_v.bias", kvd, naive_v[l][pos]);
         naive_rope(m, q, c->n_head, pos, scale);
         naive_rope(m, naive_k[l][pos], c->n_kv_head, pos, scale);
         naive_attend(c, l, pos, q, a);
@@ -227,6 +244,8 @@ static void agrees_with_the_formula(void **state)
     check_against_naive("--layers 3", 1);
     check_against_naive("--layers 2 --type q4_1 --heads 4 --kv-heads 1 --untied", 1);
     check_against_naive("--layers 2 --type q6_k --d 256 --ff 256 --heads 8 --kv-heads 8", 1);
+    check_against_naive("--arch qwen2 --layers 3", 1);
+    check_against_naive("--arch qwen2 --layers 2 --type q8_0 --untied", 1);
 }
 
 static void rope_scaling_is_obeyed(void **state)
@@ -255,6 +274,11 @@ static void other_graphs_are_refused(void **state)
         {"--u32 llama.attention.value_length=8", "llama.attention.value_length", "8"},
         {"--u32 llama.attention.key_length=32", "blk.0.attn_q.weight", "128"},
         {"--f32 llama.rope.scaling.attn_factor=2", "llama.rope.scaling.attn_factor", "2"},
+        {"--arch mamba", "general.architecture", "ours: llama, qwen2"},
+        {"--arch qwen2 --vector blk.0.attn_output.bias", "blk.0.attn_output.bias", "qwen2 graph"},
+        {"--arch qwen2 --vector rope_freqs.weight", "rope_freqs.weight", "qwen2 graph"},
+        {"--arch qwen2 --u32 qwen2.attention.sliding_window=9", "qwen2.attention.sliding_window",
+         "9"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct eng_model *m = NULL;
@@ -271,10 +295,12 @@ static void other_graphs_are_refused(void **state)
 static void a_split_is_exact(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied"};
-    for (int i = 0; i < 4; i++) {
-        const enum kern_kv_type kv = i < 2 ? KERN_KV_F16 : KERN_KV_F32;
-        struct ours o = ours_open(kinds[i % 2], 2);
+    static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied",
+                                        "--arch qwen2 --layers 3"};
+    enum { N = sizeof kinds / sizeof kinds[0] };
+    for (int i = 0; i < 2 * N; i++) {
+        const enum kern_kv_type kv = i < N ? KERN_KV_F16 : KERN_KV_F32;
+        struct ours o = ours_open(kinds[i % N], 2);
         float *want = whole(&o, kv, N_TOK);
         const size_t bytes = (size_t)N_TOK * (size_t)o.n_vocab * sizeof(float);
         float *x = malloc((size_t)N_TOK * (size_t)o.d * sizeof *x), *got = malloc(bytes);
@@ -321,9 +347,11 @@ static void a_split_is_exact(void **state)
 static void nobody_feels_the_batch(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0"};
-    for (int i = 0; i < 6; i++) {
-        struct ours o = ours_open(kinds[i % 2], 1 + i / 2);
+    static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0",
+                                        "--arch qwen2 --layers 3"};
+    enum { N = sizeof kinds / sizeof kinds[0] };
+    for (int i = 0; i < 3 * N; i++) {
+        struct ours o = ours_open(kinds[i % N], 1 + i / N);
         float *want = whole(&o, KERN_KV_F16, N_TOK);
         enum { N_S = 4 };
         static const int chunk[N_S] = {1, 3, 7, N_TOK};

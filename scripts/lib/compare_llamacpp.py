@@ -144,6 +144,26 @@ TINY = {
 }
 
 
+TYPES = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
+
+
+def compare_types(ctl, mktiny, bound):
+    """A llama of each tensor type, as it is, beside llama.cpp on ggml's F32 expansion of it."""
+    ids = [int(i) for i in np.random.default_rng(2).integers(0, 280, 256)]
+    for name in TYPES:
+        with tempfile.TemporaryDirectory() as d:
+            raw, exact = pathlib.Path(d, "raw.gguf"), pathlib.Path(d, "f32.gguf")
+            subprocess.run([mktiny, raw, "--layers", "2", "--d", "256", "--ff", "512", "--type", name.lower()],
+                           check=True)
+            gguf_expand.expand(raw, exact)
+            ref = Theirs(exact, F32, len(ids)).logits(ids)
+            got = Ours(ctl, raw, F32).logits(ids)
+        rms, top1 = compare(got, ref)
+        bound(rms <= 1e-5 and top1 >= 0.999,
+              f"{name}: beside its F32 expansion: relative rms {rms:.2e} (at most 1e-5), largest difference "
+              f"{np.abs(got - ref).max():.1e}, same top token {100 * top1:.2f} % (at least 99.9 %)")
+
+
 def compare_tiny(ctl, mktiny, bound):
     """Each tiny model's logits, F32 throughout, over 1,024 random tokens."""
     ids = [int(i) for i in np.random.default_rng(1).integers(0, 280, 1024)]
@@ -177,6 +197,7 @@ def main():
 
     if a.tiny:
         compare_tiny(a.ctl, a.tiny, bound)
+        compare_types(a.ctl, a.tiny, bound)
         return 1 if failed else 0
 
     exact_file = expansion(a.model, a.cache)

@@ -184,6 +184,18 @@ void quant_dequant_row(uint32_t type, const void *src, float *dst, int64_t n)
     case GGUF_Q8_0:
         dequant_q8_0(b, dst, n / QUANT_BLOCK);
         return;
+    case GGUF_IQ4_NL:
+        quant_dequant_iq4_nl(b, dst, n / QUANT_BLOCK);
+        return;
+    case GGUF_IQ4_XS:
+        quant_dequant_iq4_xs(b, dst, n / QUANT_SUPER);
+        return;
+    case GGUF_Q2_K:
+        quant_dequant_q2_k(b, dst, n / QUANT_SUPER);
+        return;
+    case GGUF_Q3_K:
+        quant_dequant_q3_k(b, dst, n / QUANT_SUPER);
+        return;
     case GGUF_Q4_K:
         quant_dequant_q4_k(b, dst, n / QUANT_SUPER);
         return;

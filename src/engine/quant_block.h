@@ -20,9 +20,13 @@ enum {
     QUANT_Q5_0_BYTES = 2 + 4 + 16,
     QUANT_Q5_1_BYTES = 4 + 4 + 16,
     QUANT_Q8_0_BYTES = 2 + 32,
+    QUANT_IQ4_NL_BYTES = 2 + 16,
+    QUANT_Q2_K_BYTES = 16 + 64 + 4,
+    QUANT_Q3_K_BYTES = 32 + 64 + 12 + 2,
     QUANT_Q4_K_BYTES = 4 + 12 + 128,
     QUANT_Q5_K_BYTES = 4 + 12 + 32 + 128,
     QUANT_Q6_K_BYTES = 128 + 64 + 16 + 2,
+    QUANT_IQ4_XS_BYTES = 2 + 2 + 4 + 128,
 };
 
 static inline uint16_t quant_rd_u16(const uint8_t *p)
@@ -68,7 +72,34 @@ static inline void quant_k4_scale_min(const uint8_t *s, int g, int *sc, int *m)
     }
 }
 
-/* The K family (quant_k.c). n counts super-blocks. */
+/* The 6-bit scale (less 32) of elements 16 s … 16 s + 15 (s 0 … 15) out of Q3_K's 12 packed bytes:
+ *
+ *   byte  0…7   | low 4 of s = 8…15         | low 4 of s = 0…7 |  bits 7 … 4 | 3 … 0
+ *   byte  8…11  | hi 2 of s = 12…15 | 8…11 | 4…7 | 0…3         |  bits 7 6 | 5 4 | 3 2 | 1 0
+ */
+static inline int quant_k3_scale(const uint8_t *b, int s)
+{
+    int lo = b[s % 8] >> s / 8 * 4 & 15, hi = b[8 + s % 4] >> s / 4 * 2 & 3;
+    return (lo | hi << 4) - 32;
+}
+
+/* The 6-bit scale (less 32) of group g (0 … 7) of IQ4_XS: its low 4 bits are nibble g of the bytes
+ * at 4, its high 2 bits are bits 2g, 2g + 1 of the word at 2. */
+static inline int quant_iq4_xs_scale(const uint8_t *b, int g)
+{
+    int lo = b[4 + g / 2] >> g % 2 * 4 & 15, hi = quant_rd_u16(b + 2) >> 2 * g & 3;
+    return (lo | hi << 4) - 32;
+}
+
+/* What the 16 codes of IQ4_NL and IQ4_XS stand for: uneven steps, finer around zero. Part of the
+ * format. */
+extern const int8_t quant_iq4_values[16];
+
+/* The K family (quant_k.c) and IQ4 (quant_iq4.c). n counts blocks. */
+void quant_dequant_iq4_nl(const uint8_t *b, float *y, int64_t n);
+void quant_dequant_iq4_xs(const uint8_t *b, float *y, int64_t n);
+void quant_dequant_q2_k(const uint8_t *b, float *y, int64_t n);
+void quant_dequant_q3_k(const uint8_t *b, float *y, int64_t n);
 void quant_dequant_q4_k(const uint8_t *b, float *y, int64_t n);
 void quant_dequant_q5_k(const uint8_t *b, float *y, int64_t n);
 void quant_dequant_q6_k(const uint8_t *b, float *y, int64_t n);

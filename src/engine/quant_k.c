@@ -15,6 +15,43 @@ static float rd_f16(const uint8_t *p)
     return quant_f16_to_f32(quant_rd_u16(p));
 }
 
+/* Q2_K: y = (d * sc[e / 16]) * q - (dmin * m[e / 16])
+ *   | 16 bytes: m in the high, sc in the low nibble | 2 x 32 bytes | d f16 | dmin f16 |
+ *   0                                              16             80      82         84
+ *   Each half of 128 elements has groups g = 0…3 of 32:
+ *     element i of g = bits 2g, 2g + 1 of byte i of the half's 32   */
+void quant_dequant_q2_k(const uint8_t *b, float *y, int64_t n)
+{
+    for (; n > 0; n--, b += QUANT_Q2_K_BYTES) {
+        float d = rd_f16(b + 80), dmin = rd_f16(b + 82);
+        for (int g = 0; g < N_GROUP; g++, y += 32) {
+            const uint8_t *q = b + 16 + g / 4 * 32;
+            for (int i = 0; i < 32; i++) {
+                int sc = b[2 * g + i / 16] & 15, m = b[2 * g + i / 16] >> 4;
+                y[i] = d * (float)sc * (float)(q[i] >> g % 4 * 2 & 3) - dmin * (float)m;
+            }
+        }
+    }
+}
+
+/* Q3_K: y = (d * sc[e / 16]) * (q - 4); sc of 6 bits: quant_k3_scale()
+ *   | 32 bytes: third bits | 2 x 32 bytes: low 2 bits, as in Q2_K | 12 bytes: sc | d f16 |
+ *   0                     32                                     96            108     110
+ *   bit g (0…7) of byte i of the first 32 is the third bit of element i of group g   */
+void quant_dequant_q3_k(const uint8_t *b, float *y, int64_t n)
+{
+    for (; n > 0; n--, b += QUANT_Q3_K_BYTES) {
+        float d = rd_f16(b + 108);
+        for (int g = 0; g < N_GROUP; g++, y += 32) {
+            const uint8_t *lo = b + 32 + g / 4 * 32;
+            for (int i = 0; i < 32; i++) {
+                int q = (lo[i] >> g % 4 * 2 & 3) | (b[i] >> g & 1) << 2;
+                y[i] = d * (float)quant_k3_scale(b + 96, 2 * g + i / 16) * (float)(q - 4);
+            }
+        }
+    }
+}
+
 /* Q4_K: y = (d * sc[g]) * q - (dmin * m[g])
  *   | d f16 | dmin f16 | 12 bytes: sc, m of 6 bits (quant_block.h) | 4 x 32 bytes |
  *   0       2          4                                          16            144

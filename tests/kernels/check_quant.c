@@ -178,9 +178,11 @@ static void check_hostile(const struct type *t)
             static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-44f, 0.0f};
             x[i] = rng_in(0, 3) ? float_of((uint32_t)rng_u64()) : odd[rng_in(0, 6)];
         }
-        if (quant_quant_row(t->type, x, raw, 256) != 0)
-            abort();
-        quant_dequant_row(t->type, raw, y, 256);
+        if (!t->read_only) {
+            if (quant_quant_row(t->type, x, raw, 256) != 0)
+                abort();
+            quant_dequant_row(t->type, raw, y, 256);
+        }
         rng_bytes(raw, sizeof raw);
         quant_dequant_row(t->type, raw, y, 256);
     }
@@ -197,9 +199,12 @@ int main(void)
     for (int i = 0; i < TAP_LEN(types); i++) {
         if (types[i].type != GGUF_F32)
             check_golden(&types[i]);
-        check_loss(&types[i]);
+        if (!types[i].read_only)
+            check_loss(&types[i]);
         check_hostile(&types[i]);
+        if (types[i].read_only)
+            tap_ok(quant_quant_row(types[i].type, x, raw, 256) == BASE_EUNSUPPORTED,
+                   "%s is read, not written", types[i].name);
     }
-    tap_ok(quant_quant_row(GGUF_Q2_K, x, raw, 256) == BASE_EUNSUPPORTED, "Q2_K is refused");
     return tap_end();
 }

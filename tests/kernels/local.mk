@@ -23,6 +23,10 @@ tests_kernels_check_quant_LDADD = $(KERNEL_TEST_LIBS)
 EXTRA_DIST += \
 	tests/fixtures/quant/BF16.bin \
 	tests/fixtures/quant/F16.bin \
+	tests/fixtures/quant/IQ4_NL.bin \
+	tests/fixtures/quant/IQ4_XS.bin \
+	tests/fixtures/quant/Q2_K.bin \
+	tests/fixtures/quant/Q3_K.bin \
 	tests/fixtures/quant/Q4_0.bin \
 	tests/fixtures/quant/Q4_1.bin \
 	tests/fixtures/quant/Q4_K.bin \

@@ -27,7 +27,8 @@ struct kern_ops {
                    const float *x, size_t ldx, int n_x, float *y, size_t ldy, void *scratch);
 
     void (*dequant_row)(uint32_t type, const void *src, float *dst, int64_t n); /* as quant.h */
-    void (*rmsnorm)(float *y, const float *x, const float *w, int n, float eps); /* [n] each */
+    /* [n] each; y may be x */
+    void (*rmsnorm)(float *y, const float *x, const float *w, int n, float eps);
     void (*add)(float *y, const float *x, int n);          /* y += x */
     void (*silu_mul)(float *gate, const float *up, int n); /* gate = silu(gate) * up */
 

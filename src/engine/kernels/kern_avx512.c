@@ -132,6 +132,12 @@ static inline vb b_sub(vb v, int n)
     return _mm256_sub_epi8(v, _mm256_set1_epi8((char)n));
 }
 
+static inline vb b_lookup(vb v, const int8_t *table)
+{
+    __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(t), v);
+}
+
 static inline void b_widen(vb v, vf *out)
 {
     out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(v)));

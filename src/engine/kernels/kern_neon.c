@@ -138,6 +138,12 @@ static inline vb b_sub(vb v, int n)
     return (vb){{vsubq_u8(v.val[0], s), vsubq_u8(v.val[1], s)}};
 }
 
+static inline vb b_lookup(vb v, const int8_t *table)
+{
+    uint8x16_t t = vreinterpretq_u8_s8(vld1q_s8(table));
+    return (vb){{vqtbl1q_u8(t, v.val[0]), vqtbl1q_u8(t, v.val[1])}};
+}
+
 static inline void widen16(uint8x16_t v, vf *out)
 {
     int8x16_t s = vreinterpretq_s8_u8(v);

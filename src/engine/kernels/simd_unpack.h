@@ -14,7 +14,8 @@
  * v_sum (folds by halves), v_load_f16 v_store_f16 v_load_bf16 (unaligned bytes), v_pow2(t) (2^n
  * where t = V_MAGIC + n), v_f16 (one value); 32 bytes in a `vb`: b_load, b_nibbles (16 bytes -> low
  * nibbles, high nibbles), b_bits (bit i -> 16 or 0 in byte i), b_field(v, shift, mask) = v >> shift
- * & mask, b_shl (bits must not leave their byte), b_or, b_sub, b_widen (signed bytes -> floats). */
+ * & mask, b_shl (bits must not leave their byte), b_or, b_sub, b_lookup (bytes 0 … 15 -> their
+ * entry in a table of 16), b_widen (signed bytes -> floats). */
 #ifndef ENG_SIMD_UNPACK_H
 #define ENG_SIMD_UNPACK_H
 
@@ -53,6 +54,35 @@ SPECIALISE void scale_shift_codes(vb q, float d, float m, vf *w)
         w[v] = v_fma(ds, w[v], ms);
 }
 
+/* Each half of 16 elements has its own scale, and shift if there is one. */
+SPECIALISE void scale_halves(vb q, float d0, float d1, vf *w)
+{
+    vf half[2] = {v_set1(d0), v_set1(d1)};
+    b_widen(q, w);
+    EACH (v, V_N)
+        w[v] = v_mul(half[v / (V_N / 2)], w[v]);
+}
+
+SPECIALISE void unpack_q2_k(const uint8_t *b, int g, vf *w)
+{
+    float d = v_f16(b + 80), dmin = v_f16(b + 82);
+    int s0 = b[2 * g], s1 = b[2 * g + 1];
+    vf ds[2] = {v_set1(d * (float)(s0 & 15)), v_set1(d * (float)(s1 & 15))};
+    vf ms[2] = {v_set1(-(dmin * (float)(s0 >> 4))), v_set1(-(dmin * (float)(s1 >> 4)))};
+    b_widen(b_field(b_load(b + 16 + g / 4 * 32), g % 4 * 2, 3), w);
+    EACH (v, V_N)
+        w[v] = v_fma(ds[v / (V_N / 2)], w[v], ms[v / (V_N / 2)]);
+}
+
+SPECIALISE void unpack_q3_k(const uint8_t *b, int g, vf *w)
+{
+    vb lo = b_field(b_load(b + 32 + g / 4 * 32), g % 4 * 2, 3);
+    vb q = b_or(lo, b_shl(b_field(b_load(b), g, 1), 2));
+    float d = v_f16(b + 108);
+    scale_halves(b_sub(q, 4), d * (float)quant_k3_scale(b + 96, 2 * g),
+                 d * (float)quant_k3_scale(b + 96, 2 * g + 1), w);
+}
+
 SPECIALISE void unpack_q4_k(const uint8_t *b, int g, vf *w)
 {
     int sc, m;
@@ -75,11 +105,13 @@ SPECIALISE void unpack_q6_k(const uint8_t *b, int g, vf *w)
     vb lo = b_field(b_load(b + g / 4 * 64 + g % 2 * 32), g % 4 / 2 * 4, 15);
     vb hi = b_field(b_load(b + 128 + g / 4 * 32), g % 4 * 2, 3);
     float d = v_f16(b + 208);
-    vf half[2] = {v_set1(d * (float)(int8_t)b[192 + 2 * g]),
-                  v_set1(d * (float)(int8_t)b[193 + 2 * g])};
-    b_widen(b_sub(b_or(lo, b_shl(hi, 4)), 32), w);
-    EACH (v, V_N)
-        w[v] = v_mul(half[v / (V_N / 2)], w[v]);
+    scale_halves(b_sub(b_or(lo, b_shl(hi, 4)), 32), d * (float)(int8_t)b[192 + 2 * g],
+                 d * (float)(int8_t)b[193 + 2 * g], w);
+}
+
+SPECIALISE void unpack_iq4(const uint8_t *q, float d, vf *w)
+{
+    scale_codes(b_lookup(b_nibbles(q), quant_iq4_values), d, w);
 }
 
 /* Elements [32 g, 32 g + 32) of a row. */
@@ -120,6 +152,20 @@ SPECIALISE void unpack(uint32_t type, const uint8_t *row, int g, vf *w)
         b = row + (size_t)g * QUANT_Q8_0_BYTES;
         scale_codes(b_load(b + 2), v_f16(b), w);
         return;
+    case GGUF_IQ4_NL:
+        b = row + (size_t)g * QUANT_IQ4_NL_BYTES;
+        unpack_iq4(b + 2, v_f16(b), w);
+        return;
+    case GGUF_IQ4_XS:
+        b = row + (size_t)(g / 8) * QUANT_IQ4_XS_BYTES;
+        unpack_iq4(b + 8 + g % 8 * 16, v_f16(b) * (float)quant_iq4_xs_scale(b, g % 8), w);
+        return;
+    case GGUF_Q2_K:
+        unpack_q2_k(row + (size_t)(g / 8) * QUANT_Q2_K_BYTES, g % 8, w);
+        return;
+    case GGUF_Q3_K:
+        unpack_q3_k(row + (size_t)(g / 8) * QUANT_Q3_K_BYTES, g % 8, w);
+        return;
     case GGUF_Q4_K:
         unpack_q4_k(row + (size_t)(g / 8) * QUANT_Q4_K_BYTES, g % 8, w);
         return;
@@ -159,21 +205,25 @@ SPECIALISE float sum_lanes(const vf *lane)
     case T:                       \
         FN(T, __VA_ARGS__);       \
         break;
-#define FOR_TYPE(type, FN, ...)                   \
-    switch (type) {                               \
-        FOR_TYPE_CASE(GGUF_F32, FN, __VA_ARGS__)  \
-        FOR_TYPE_CASE(GGUF_F16, FN, __VA_ARGS__)  \
-        FOR_TYPE_CASE(GGUF_BF16, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q4_0, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q4_1, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q5_0, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q5_1, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q8_0, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q4_K, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q5_K, FN, __VA_ARGS__) \
-        FOR_TYPE_CASE(GGUF_Q6_K, FN, __VA_ARGS__) \
-    default:                                      \
-        break;                                    \
+#define FOR_TYPE(type, FN, ...)                     \
+    switch (type) {                                 \
+        FOR_TYPE_CASE(GGUF_F32, FN, __VA_ARGS__)    \
+        FOR_TYPE_CASE(GGUF_F16, FN, __VA_ARGS__)    \
+        FOR_TYPE_CASE(GGUF_BF16, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q4_0, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q4_1, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q5_0, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q5_1, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q8_0, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_IQ4_NL, FN, __VA_ARGS__) \
+        FOR_TYPE_CASE(GGUF_IQ4_XS, FN, __VA_ARGS__) \
+        FOR_TYPE_CASE(GGUF_Q2_K, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q3_K, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q4_K, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q5_K, FN, __VA_ARGS__)   \
+        FOR_TYPE_CASE(GGUF_Q6_K, FN, __VA_ARGS__)   \
+    default:                                        \
+        break;                                      \
     }
 
 SPECIALISE void unpack_groups(uint32_t type, const uint8_t *row, float *dst, int n_group)

@@ -141,6 +141,7 @@ def write_golden(path, text_file, ids, logits):
 TINY = {
     "llama": "--layers 4 --untied",
     "qwen2": "--arch qwen2 --layers 4",
+    "qwen3": "--arch qwen3 --layers 4 --head-dim 32",
 }
 
 

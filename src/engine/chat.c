@@ -123,6 +123,11 @@ static void put_trimmed(struct prompt *p, const char *s, size_t len)
     put(p, s, trimmed_end(s, len));
 }
 
+static const char *find(const char *s, size_t len, const char *what)
+{
+    return len == 0 ? NULL : memmem(s, len, what, strlen(what));
+}
+
 /* ---- formats ---- */
 
 struct kind {
@@ -137,6 +142,8 @@ struct eng_chat_format {
     const struct kind *kind;
     char *system;  /* what the template says when nobody gave a system message; NULL: nothing */
     char date[24]; /* llama3: of 3.1 and later; "": no preamble */
+    bool thinks;   /* chatml: answers begin with <think> … </think>, as Qwen3's */
+    bool opens;    /* … which the prompt opens already */
 };
 
 static bool is_role(const struct eng_chat_msg *m, const char *role)
@@ -154,6 +161,46 @@ static void chatml_turn(struct prompt *p, const char *role, const char *s, size_
     put_str(p, "\n");
 }
 
+/* The last place of what in s, or NULL. */
+static const char *find_last(const char *s, size_t len, const char *what)
+{
+    const char *last = NULL;
+    for (const char *p = s; (p = find(p, (size_t)(s + len - p), what)) != NULL; p++)
+        last = p;
+    return last;
+}
+
+/* An answer of a model that thinks aloud. What it thought before the last question is left out; in
+ * the turns that are still open it stays, in the last one's tags even if it is nothing. */
+static void thinking_turn(struct prompt *p, const struct eng_chat_msg *m, bool open, bool last)
+{
+    const char *end = m->content + m->len, *text = m->content, *from = text, *to = text;
+    const char *close = find(text, m->len, "</think>");
+    if (close != NULL) {
+        from = find_last(m->content, (size_t)(close - m->content), "<think>");
+        from = from != NULL ? from + strlen("<think>") : m->content;
+        to = close;
+        text = find_last(m->content, m->len, "</think>") + strlen("</think>");
+    }
+    for (; from < to && *from == '\n'; from++)
+        ;
+    for (; from < to && to[-1] == '\n'; to--)
+        ;
+    const bool show = open && (last || from < to);
+    for (; text < end && (close != NULL || show) && *text == '\n'; text++)
+        ;
+    put_special(p, "<|im_start|>");
+    put_str(p, "assistant\n");
+    if (show) {
+        put_str(p, "<think>\n");
+        put(p, from, (size_t)(to - from));
+        put_str(p, "\n</think>\n\n");
+    }
+    put(p, text, (size_t)(end - text));
+    put_special(p, "<|im_end|>");
+    put_str(p, "\n");
+}
+
 static void chatml_encode(const struct eng_chat_format *f, struct prompt *p,
                           const struct eng_chat_msg *msg, int n_msg)
 {
@@ -161,10 +208,17 @@ static void chatml_encode(const struct eng_chat_format *f, struct prompt *p,
         put_bos(p);
     if (f->system != NULL && (n_msg == 0 || !is_role(&msg[0], "system")))
         chatml_turn(p, "system", f->system, strlen(f->system));
-    for (int i = 0; i < n_msg; i++)
-        chatml_turn(p, msg[i].role, msg[i].content, msg[i].len);
+    int last_user = n_msg - 1;
+    while (last_user > 0 && !is_role(&msg[last_user], "user"))
+        last_user--;
+    for (int i = 0; i < n_msg; i++) {
+        if (f->thinks && is_role(&msg[i], "assistant"))
+            thinking_turn(p, &msg[i], i > last_user, i == n_msg - 1);
+        else
+            chatml_turn(p, msg[i].role, msg[i].content, msg[i].len);
+    }
     put_special(p, "<|im_start|>");
-    put_str(p, "assistant\n");
+    put_str(p, f->opens ? "assistant\n<think>\n" : "assistant\n");
 }
 
 static void llama3_head(struct prompt *p, const char *role)
@@ -251,11 +305,6 @@ static const struct kind kinds[] = {
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
 /* ---- what the template says ---- */
-
-static const char *find(const char *s, size_t len, const char *what)
-{
-    return len == 0 ? NULL : memmem(s, len, what, strlen(what));
-}
 
 static bool template_is(const struct kind *k, const char *tmpl, size_t len)
 {
@@ -366,9 +415,11 @@ int eng_chat_find(const struct eng_chat_format **out, const char *tmpl, size_t l
     int rc = f == NULL ? BASE_ENOMEM : 0;
     if (f != NULL) {
         f->kind = kind;
-        if (kind->encode == chatml_encode)
+        if (kind->encode == chatml_encode) {
+            f->thinks = find(tmpl, len, "</think>") != NULL;
+            f->opens = find(tmpl, len, "<|im_start|>assistant\\n<think>\\n") != NULL;
             rc = find_system(f, tmpl, len);
-        else if (kind->encode == llama3_encode)
+        } else if (kind->encode == llama3_encode)
             rc = find_date(f, tmpl, len);
     }
     if (rc != 0) {

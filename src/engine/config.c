@@ -72,8 +72,9 @@ static int get_text(const struct eng_model *m, const char *key, char *out, size_
 static const struct eng_config archs[] = {
     {.arch = "llama", .rope_freqs = true},
     {.arch = "qwen2", .rope_neox = 1, .qkv_bias = true},
+    {.arch = "qwen3", .rope_neox = 1, .qk_norm = true},
 };
-#define OUR_ARCHS "llama, qwen2"
+#define OUR_ARCHS "llama, qwen2, qwen3"
 
 static int read_arch(struct eng_model *m, struct base_err *err)
 {

@@ -79,6 +79,14 @@ static void project(struct eng_exec *e, const struct eng_layer *w)
     add_bias(e, e->v, w->v_bias, c->n_kv_head * c->head_dim);
 }
 
+/* Each of the n heads a row of y by itself: y = rmsnorm(y) * w; no w, no change */
+static void norm_heads(struct eng_exec *e, float *y, const float *w, int n)
+{
+    const int dim = e->m->c.head_dim;
+    for (int i = 0; w != NULL && i < e->n_act * n; i++, y += dim)
+        e->m->kern->rmsnorm(y, y, w, dim, e->m->c.rms_eps);
+}
+
 /* h[i] = rmsnorm(x[row i]) * w */
 static void norm(struct eng_exec *e, const float *w, const int *rows, int n)
 {
@@ -165,6 +173,8 @@ void eng_forward_layer(struct eng_exec *e, int l)
 
     norm(e, w->attn_norm, e->act, e->n_act);
     project(e, w);
+    norm_heads(e, e->q, w->q_norm, e->m->c.n_head);
+    norm_heads(e, e->k, w->k_norm, e->m->c.n_kv_head);
     rope_and_store(e, l);
     attend(e, l);
     matmul(e, e->att, (struct mm[]){{w->o, e->h}}, 1);

@@ -23,6 +23,7 @@ struct eng_layer {
     const struct gguf_tensor *k;         /* [n_kv_head * head_dim][d_model] */
     const struct gguf_tensor *v;         /* [n_kv_head * head_dim][d_model] */
     float *q_bias, *k_bias, *v_bias;     /* [rows of q, k, v]; NULL: none */
+    float *q_norm, *k_norm;              /* [head_dim]; NULL: none */
     const struct gguf_tensor *o;         /* [d_model][n_head * head_dim] */
     float *ffn_norm;                     /* [d_model] */
     const struct gguf_tensor *gate, *up; /* [d_ff][d_model] */

@@ -21,6 +21,7 @@ struct eng_config {
     bool tied_head; /* the head is the embedding table */
     bool rope_freqs; /* may have Llama 3's divisors of RoPE's angles */
     bool qkv_bias;   /* q, k and v have one */
+    bool qk_norm;    /* each head of q and k is normed before RoPE */
 };
 
 struct eng_model_opt {

@@ -22,6 +22,8 @@ int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_M
         {c->qkv_bias, {"attn_q.bias", qd, 0, AT(q_bias)}},
         {c->qkv_bias, {"attn_k.bias", kvd, 0, AT(k_bias)}},
         {c->qkv_bias, {"attn_v.bias", kvd, 0, AT(v_bias)}},
+        {c->qk_norm, {"attn_q_norm.weight", c->head_dim, 0, AT(q_norm)}},
+        {c->qk_norm, {"attn_k_norm.weight", c->head_dim, 0, AT(k_norm)}},
         {true, {"attn_output.weight", qd, d, AT(o)}},
         {true, {"ffn_norm.weight", d, 0, AT(ffn_norm)}},
         {true, {"ffn_gate.weight", d, ff, AT(gate)}},

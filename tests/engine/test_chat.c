@@ -118,6 +118,45 @@ static void qwen2(void **state)
            5);
 }
 
+/* What Qwen3's has of its own: thoughts of earlier turns are left out. Expected texts are what
+ * Jinja renders of the model's template with add_generation_prompt and nothing else set. */
+static const char qwen3_head[] =
+    "{%- if messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + "
+    "messages[0].content + '<|im_end|>\\n' }}{%- endif %}"
+    "{%- set content = message.content.split('</think>')[-1] %}" TURN;
+
+static void qwen3(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("user", "a"),
+                                     MSG("assistant", "<think>\nhm\n</think>\n\nb\n"),
+                                     MSG("user", "c"), MSG("assistant", "\nd"), MSG("user", "e")};
+    expect(qwen3_head, NULL, m, 5,
+           "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb\n<|im_end|>\n"
+           "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n\nd<|im_end|>\n"
+           "<|im_start|>user\ne<|im_end|>\n<|im_start|>assistant\n",
+           11);
+    /* An answer after the last question keeps its thoughts; the very last has tags in any case. */
+    expect(qwen3_head, NULL, m, 2,
+           "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\nhm\n</think>\n\nb\n"
+           "<|im_end|>\n<|im_start|>assistant\n",
+           5);
+    expect(qwen3_head, NULL, m + 2, 2,
+           "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nd"
+           "<|im_end|>\n<|im_start|>assistant\n",
+           5);
+    /* The later ones that always think open the tag themselves. */
+    expect("</think>" TURN "{{- '<|im_start|>assistant\\n<think>\\n' }}", NULL, m, 1,
+           "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n", 3);
+    const struct eng_chat_msg odd[] = {MSG("user", "a"), MSG("assistant", "</think></think>"),
+                                       MSG("assistant", "x</think>"), MSG("assistant", "")};
+    expect(qwen3_head, NULL, odd, 4,
+           "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+           "<|im_end|>\n<|im_start|>assistant\n<think>\nx\n</think>\n\n<|im_end|>\n"
+           "<|im_start|>assistant\n<think>\n\n</think>\n\n<|im_end|>\n<|im_start|>assistant\n",
+           9);
+}
+
 static void users_text_is_never_special(void **state)
 {
     (void)state;
@@ -253,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chatml),
         cmocka_unit_test(qwen2),
+        cmocka_unit_test(qwen3),
         cmocka_unit_test(users_text_is_never_special),
         cmocka_unit_test(merges_across_the_seam),
         cmocka_unit_test(llama3),

@@ -50,12 +50,17 @@ static void naive_matmul(const struct eng_model *m, int layer, const char *name,
     free(w);
 }
 
-/* y += b for the models that have one */
-static void naive_bias(const struct eng_model *m, int layer, const char *name, int n, double *y)
+static bool layer_has(const struct eng_model *m, int layer, const char *name)
 {
     char full[64];
     snprintf(full, sizeof full, "blk.%d.%s", layer, name);
-    if (gguf_tensor_find(eng_model_file(m), full) == NULL)
+    return gguf_tensor_find(eng_model_file(m), full) != NULL;
+}
+
+/* y += b for the models that have one */
+static void naive_bias(const struct eng_model *m, int layer, const char *name, int n, double *y)
+{
+    if (!layer_has(m, layer, name))
         return;
     double *b = fetch(m, layer, name);
     for (int i = 0; i < n; i++)
@@ -72,6 +77,14 @@ static void naive_norm(const struct eng_model *m, int layer, const char *name, c
     for (int i = 0; i < n; i++)
         y[i] = w[i] * x[i] / sqrt(sum / n + (double)eng_model_config(m)->rms_eps);
     free(w);
+}
+
+static void naive_norm_heads(const struct eng_model *m, int layer, const char *name, int n_head,
+                             double *x)
+{
+    const int dim = eng_model_config(m)->head_dim;
+    for (int h = 0; h < n_head && layer_has(m, layer, name); h++)
+        naive_norm(m, layer, name, x + h * dim, dim, x + h * dim);
 }
 
 static void naive_rope(const struct eng_model *m, double *x, int n_head, int pos, double scale)
@@ -134,6 +147,8 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
         naive_bias(m, l, "attn_q.bias", qd, q);
         naive_bias(m, l, "attn_k.bias", kvd, naive_k[l][pos]);
         naive_bias(m, l, "attn_v.bias", kvd, naive_v[l][pos]);
+        naive_norm_heads(m, l, "attn_q_norm.weight", c->n_head, q);
+        naive_norm_heads(m, l, "attn_k_norm.weight", c->n_kv_head, naive_k[l][pos]);
         naive_rope(m, q, c->n_head, pos, scale);
         naive_rope(m, naive_k[l][pos], c->n_kv_head, pos, scale);
         naive_attend(c, l, pos, q, a);
@@ -246,6 +261,8 @@ static void agrees_with_the_formula(void **state)
     check_against_naive("--layers 2 --type q6_k --d 256 --ff 256 --heads 8 --kv-heads 8", 1);
     check_against_naive("--arch qwen2 --layers 3", 1);
     check_against_naive("--arch qwen2 --layers 2 --type q8_0 --untied", 1);
+    check_against_naive("--arch qwen3 --layers 3 --head-dim 24", 1);
+    check_against_naive("--arch qwen3 --layers 2 --type q4_0 --untied --heads 2 --head-dim 64", 1);
 }
 
 static void rope_scaling_is_obeyed(void **state)
@@ -274,8 +291,9 @@ static void other_graphs_are_refused(void **state)
         {"--u32 llama.attention.value_length=8", "llama.attention.value_length", "8"},
         {"--u32 llama.attention.key_length=32", "blk.0.attn_q.weight", "128"},
         {"--f32 llama.rope.scaling.attn_factor=2", "llama.rope.scaling.attn_factor", "2"},
-        {"--arch mamba", "general.architecture", "ours: llama, qwen2"},
+        {"--arch mamba", "general.architecture", "ours: llama, qwen2, qwen3"},
         {"--arch qwen2 --vector blk.0.attn_output.bias", "blk.0.attn_output.bias", "qwen2 graph"},
+        {"--arch llama --vector blk.0.attn_q_norm.weight", "attn_q_norm.weight", "llama graph"},
         {"--arch qwen2 --vector rope_freqs.weight", "rope_freqs.weight", "qwen2 graph"},
         {"--arch qwen2 --u32 qwen2.attention.sliding_window=9", "qwen2.attention.sliding_window",
          "9"},
@@ -296,7 +314,8 @@ static void a_split_is_exact(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied",
-                                        "--arch qwen2 --layers 3"};
+                                        "--arch qwen2 --layers 3",
+                                        "--arch qwen3 --layers 3 --head-dim 24"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 2 * N; i++) {
         const enum kern_kv_type kv = i < N ? KERN_KV_F16 : KERN_KV_F32;
@@ -348,7 +367,8 @@ static void nobody_feels_the_batch(void **state)
 {
     (void)state;
     static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0",
-                                        "--arch qwen2 --layers 3"};
+                                        "--arch qwen2 --layers 3",
+                                        "--arch qwen3 --layers 3 --head-dim 24"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 3 * N; i++) {
         struct ours o = ours_open(kinds[i % N], 1 + i / N);

@@ -81,9 +81,11 @@ int pretok_new(struct pretok **out, const char *name, size_t len, struct base_er
                                 "tokenizer", "PCRE2 error %d in the pattern at %zu", code,
                                 (size_t)at);
         }
+#ifndef WP_NO_JIT
         /* Where memory may not be both written and executed, this fails and the interpreter runs.
          */
         (void)pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
+#endif
         p->code[p->n_stage] = re;
     }
     *out = p;

@@ -139,8 +139,10 @@ int rt_detect_open(struct rt_detect **out, struct base_err *err)
                                 "pattern %d does not compile at %zu (pcre2 %d)", i, (size_t)at,
                                 code);
         }
+#ifndef WP_NO_JIT
         /* Without write+execute memory (a sandbox) this fails and the interpreter does the work. */
         (void)pcre2_jit_compile(d->code[i], PCRE2_JIT_COMPLETE);
+#endif
     }
     *out = d;
     return 0;

@@ -214,6 +214,8 @@ static void on_engine(int fd, int what, void *arg)
     (void)fd;
     (void)what;
     eng_sched_poll(e->sched);
+    if (e->n_wait > 0)
+        net_timer_set(e->later, 0);
 }
 
 static int engine_start(struct edge *e, struct base_err *err)

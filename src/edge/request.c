@@ -200,6 +200,13 @@ static void wait_push(struct edge_req *r)
     e->n_wait++;
 }
 
+/* Requests that are canceled faster than the engine steps leave it full of closed jobs for a while.
+ */
+static bool session_free(const struct edge *e)
+{
+    return e->n_session < e->cfg.engine_sessions && eng_sched_has_room(e->sched);
+}
+
 void edge_req_run(struct edge_req *r, const struct edge_exec *x)
 {
     struct edge *e = r->e;
@@ -211,7 +218,7 @@ void edge_req_run(struct edge_req *r, const struct edge_exec *x)
         exec_start(r);
         return;
     }
-    if (e->n_session < e->cfg.engine_sessions && e->n_wait == 0) {
+    if (session_free(e) && e->n_wait == 0) {
         r->has_session = true;
         e->n_session++;
         exec_start(r);
@@ -235,7 +242,7 @@ void edge_req_housekeeping(void *arg)
         if (r->ended)
             req_free(r);
     }
-    while (e->wait_head != NULL && e->n_session < e->cfg.engine_sessions) {
+    while (e->wait_head != NULL && session_free(e)) {
         struct edge_req *r = e->wait_head;
         e->wait_head = r->wait_next;
         if (e->wait_head == NULL)

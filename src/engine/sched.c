@@ -170,6 +170,12 @@ static int check_run(const struct eng_sched *s, const struct eng_job_run *r, str
     return 0;
 }
 
+bool eng_sched_has_room(const struct eng_sched *s)
+{
+    /* Closed jobs hold their memory until the engine's next step has let go of them. */
+    return s->n_open < s->o.max_job && s->n_alive < 2 * s->o.max_job;
+}
+
 int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_run *run,
                  const struct eng_sample_params *sp, int priority, eng_job_cb *cb, void *arg,
                  struct base_err *err)
@@ -177,8 +183,7 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     int rc = check_run(s, run, err);
     if (rc != 0)
         return rc;
-    /* Closed jobs hold their memory until the engine's next step has let go of them. */
-    if (s->n_open >= s->o.max_job || s->n_alive >= 2 * s->o.max_job)
+    if (!eng_sched_has_room(s))
         return base_err_set(err, BASE_EBUSY, "job", "all %d are in use", s->o.max_job);
     struct eng_job *j = calloc(1, sizeof *j);
     if (j == NULL)

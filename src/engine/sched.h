@@ -26,6 +26,10 @@ void eng_sched_free(struct eng_sched *s); /* closes all jobs, joins the thread *
 int eng_sched_fd(const struct eng_sched *s); /* readable when eng_sched_poll has work */
 void eng_sched_poll(struct eng_sched *s);    /* calls the jobs' callbacks on this thread */
 
+/* Whether a job can be opened now. Closed ones count until the engine has let go of them, which
+ * eng_sched_poll notices. */
+bool eng_sched_has_room(const struct eng_sched *s);
+
 enum eng_job_output {
     ENG_OUT_ROWS,  /* x after layer_end, for every row fed */
     ENG_OUT_STATE, /* x after layer_end, for the last row of each feed */

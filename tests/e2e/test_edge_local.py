@@ -2,6 +2,8 @@
 import json
 import os
 import signal
+import socket
+import threading
 import time
 
 import wp
@@ -151,6 +153,30 @@ def test_client_gone_stops_the_work():
         eq(e.metric("waypost_engine_steps_total"), steps, "no step after it")
         assert took < 2, took
         eq(e.decisions()[-1]["outcome"]["result"], "gone", "logged as gone")
+
+
+def test_a_storm_of_cancels_fails_nobody_else():
+    with wp.Folder() as f:
+        e = wp.Edge(f, f.slow(), engine__context=2048, engine__sessions=2, engine__queue=4096,
+                    http__max_conn=4096).start()
+        body = json.dumps(wp.chat_body("word " * 150)).encode()
+        raw = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+               b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+
+        done = threading.Event()
+
+        def one(i):
+            if i == 0:
+                try:
+                    return {e.chat("Hello", max_tokens=3)[0] for _ in range(30)}
+                finally:
+                    done.set()
+            while not done.is_set():
+                with socket.create_connection(("127.0.0.1", e.port)) as c:
+                    c.sendall(raw)
+                    time.sleep(0.001)
+
+        eq(wp.together(7, one)[0], {200}, "answers beside it")
 
 
 def test_deadlines():

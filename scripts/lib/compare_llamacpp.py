@@ -62,6 +62,9 @@ class Theirs:
     def bos(self):
         return self.llm.token_bos()
 
+    def arch(self):
+        return self.llm.metadata["general.architecture"]
+
     def logits(self, ids):
         self.llm.reset()
         self.llm.eval(ids)
@@ -142,7 +145,12 @@ TINY = {
     "llama": "--layers 4 --untied",
     "qwen2": "--arch qwen2 --layers 4",
     "qwen3": "--arch qwen3 --layers 4 --head-dim 32",
+    "gemma3, GELU at its ends": "--arch gemma3 --layers 7 --head-dim 32 --window 100 --gate 10000",
+    "gemma3": "--arch gemma3 --layers 7 --head-dim 32 --window 100",
 }
+# ggml looks GELU up in a table of f16 for f16 inputs; ours is f32. So llama.cpp's Gemma is some 1e-4 from
+# the formula, and this is as near as we can come; where |x| >= 10 ggml uses no table.
+GELU_RMS = 1e-3
 
 
 TYPES = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
@@ -173,8 +181,9 @@ def compare_tiny(ctl, mktiny, bound):
             subprocess.run([mktiny, f.name, "--ctx", "1024", *options.split()], check=True)
             ref = Theirs(f.name, F32, len(ids)).logits(ids)
             rms, top1 = compare(Ours(ctl, f.name, F32).logits(ids), ref)
-        bound(rms <= 1e-5 and top1 >= 0.999,
-              f"{arch}: random weights, F32: relative rms {rms:.2e} (at most 1e-5), "
+        most = GELU_RMS if arch == "gemma3" else 1e-5
+        bound(rms <= most and top1 >= 0.999,
+              f"{arch}: random weights, F32: relative rms {rms:.2e} (at most {most:.0e}), "
               f"same top token {100 * top1:.2f} % (at least 99.9 %)")
 
 
@@ -219,8 +228,11 @@ def main():
     rms, top1 = compare(Ours(a.ctl, exact_file, F32).logits(ids), ref)
     result["f32"] = {"rms": rms, "top1": top1}
     bound(len(ids) >= 1000, f"{len(ids)} positions")
-    bound(rms <= 1e-5, f"F32 weights, F32 K/V: relative rms {rms:.2e} (at most 1e-5)")
-    bound(top1 >= 0.999, f"F32 weights, F32 K/V: same top token {100 * top1:.2f} % (at least 99.9 %)")
+    gelu = exact.arch().startswith("gemma")
+    most, least = (GELU_RMS, 0.995) if gelu else (1e-5, 0.999)
+    bound(rms <= most, f"F32 weights, F32 K/V: relative rms {rms:.2e} (at most {most:.0e})")
+    bound(top1 >= least,
+          f"F32 weights, F32 K/V: same top token {100 * top1:.2f} % (at least {100 * least:.1f} %)")
 
     exact_ppl = perplexity(exact, ids, bos)
     del exact

@@ -249,22 +249,32 @@ static void llama3_encode(const struct eng_chat_format *f, struct prompt *p,
     llama3_head(p, "assistant");
 }
 
-/* Turns go user, assistant, user …; a system message rides in the first user's. */
+/* Whether turns go user, assistant, user … after at most one system message, and there is a first.
+ */
+static bool turns_fit(const struct eng_chat_format *f, struct prompt *p,
+                      const struct eng_chat_msg *msg, int n_msg)
+{
+    const int first = n_msg > 0 && is_role(&msg[0], "system");
+    int i = first;
+    while (i < n_msg && is_role(&msg[i], (i - first) % 2 == 0 ? "user" : "assistant"))
+        i++;
+    if (i < n_msg || n_msg == first)
+        p->rc = base_err_set(p->err, BASE_EINVAL, "messages",
+                             "message %d is %s: in the %s format user and assistant alternate "
+                             "after at most one system message",
+                             i, i < n_msg ? "out of turn" : "missing", f->kind->name);
+    return p->rc == 0;
+}
+
+/* A system message rides in the first user's. */
 static void llama2_encode(const struct eng_chat_format *f, struct prompt *p,
                           const struct eng_chat_msg *msg, int n_msg)
 {
-    (void)f;
     int first = n_msg > 0 && is_role(&msg[0], "system");
+    if (!turns_fit(f, p, msg, n_msg))
+        return;
     for (int i = first; i < n_msg && p->rc == 0; i++) {
         bool user = (i - first) % 2 == 0;
-        if (!is_role(&msg[i], user ? "user" : "assistant")) {
-            p->rc =
-                base_err_set(p->err, BASE_EINVAL, "messages",
-                             "message %d is out of turn: in the llama2 format user and assistant "
-                             "alternate after at most one system message",
-                             i);
-            return;
-        }
         if (!user) {
             put_str(p, " ");
             put_trimmed(p, msg[i].content, msg[i].len);
@@ -289,6 +299,29 @@ static void llama2_encode(const struct eng_chat_format *f, struct prompt *p,
     }
 }
 
+/* The assistant is called model; a system message stands before the first user's words. */
+static void gemma_encode(const struct eng_chat_format *f, struct prompt *p,
+                         const struct eng_chat_msg *msg, int n_msg)
+{
+    int first = n_msg > 0 && is_role(&msg[0], "system");
+    if (!turns_fit(f, p, msg, n_msg))
+        return;
+    put_bos(p);
+    for (int i = first; i < n_msg; i++) {
+        put_special(p, "<start_of_turn>");
+        put_str(p, is_role(&msg[i], "user") ? "user\n" : "model\n");
+        if (i == 1 && first == 1) {
+            put(p, msg[0].content, msg[0].len);
+            put_str(p, "\n\n");
+        }
+        put_trimmed(p, msg[i].content, msg[i].len);
+        put_special(p, "<end_of_turn>");
+        put_str(p, "\n");
+    }
+    put_special(p, "<start_of_turn>");
+    put_str(p, "model\n");
+}
+
 static const struct kind kinds[] = {
     {"chatml",
      {"<|im_start|>", "<|im_end|>"},
@@ -301,6 +334,7 @@ static const struct kind kinds[] = {
      "system|user|assistant",
      llama3_encode},
     {"llama2", {"[INST]", "<<SYS>>"}, NULL, "system|user|assistant", llama2_encode},
+    {"gemma", {"<start_of_turn>", "<end_of_turn>"}, NULL, "system|user|assistant", gemma_encode},
 };
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
@@ -388,7 +422,7 @@ static int find_date(struct eng_chat_format *f, const char *tmpl, size_t len)
 
 static int unknown(struct base_err *err, const char *force, bool have_template)
 {
-    static const char names[] = "chatml, llama3, llama2";
+    static const char names[] = "chatml, llama3, llama2, gemma";
     if (force != NULL)
         return base_err_set(err, BASE_EUNSUPPORTED, "model.chat_format", "'%.40s' is none of %s",
                             force, names);

@@ -73,8 +73,17 @@ static const struct eng_config archs[] = {
     {.arch = "llama", .rope_freqs = true},
     {.arch = "qwen2", .rope_neox = 1, .qkv_bias = true},
     {.arch = "qwen3", .rope_neox = 1, .qk_norm = true},
+    {.arch = "gemma3",
+     .rope_neox = 1,
+     .qk_norm = true,
+     .post_norm = true,
+     .act = ENG_GELU,
+     .scale_embed = true,
+     .windowed = true,
+     .window_period = 6,
+     .rope_theta_local = 10000.0f},
 };
-#define OUR_ARCHS "llama, qwen2, qwen3"
+#define OUR_ARCHS "llama, qwen2, qwen3, gemma3"
 
 static int read_arch(struct eng_model *m, struct base_err *err)
 {
@@ -115,11 +124,38 @@ static int read_rope_scale(struct eng_model *m, struct base_err *err)
     return 0;
 }
 
+/* Window, and which layers have it. */
+static int read_window(struct eng_model *m, struct base_err *err)
+{
+    struct eng_config *c = &m->c;
+    int rc = 0;
+    if (!c->windowed)
+        return 0;
+    if ((rc = get_int(m, "attention.sliding_window", -1, 0, ENG_MAX_CTX, &c->window, err)) != 0 ||
+        (rc = get_int(m, "attention.sliding_window_pattern", c->window_period, 0, ENG_MAX_LAYER,
+                      &c->window_period, err)) != 0)
+        return rc;
+    if (c->rope_theta_local != 0.0f)
+        rc = get_float(m, "rope.freq_base_swa", c->rope_theta_local, 1.0f, 1e12f,
+                       &c->rope_theta_local, err);
+    return rc;
+}
+
+/* Gemma 3 27B, alone among its sizes, doesn't divide by the root of its head's size. No key says
+ * so: its number of layers does, for llama.cpp too. */
+static void set_scales(struct eng_config *c)
+{
+    const bool gemma_27b = strcmp(c->arch, "gemma3") == 0 && c->n_layer == 62;
+    c->embed_scale = c->scale_embed ? sqrtf((float)c->d_model) : 1.0f;
+    c->attn_scale = 1.0f / sqrtf((float)(gemma_27b ? c->d_model / c->n_head : c->head_dim));
+}
+
 /* Keys that would change the graph. Running on without obeying them would give wrong answers. */
 static int refuse_variants(const struct eng_model *m, struct base_err *err)
 {
-    static const char *const zero[] = {"expert_count", "expert_used_count",
-                                       "attention.sliding_window"};
+    enum { SLIDING = 2 };
+    static const char *const zero[] = {"expert_count",
+                                       "expert_used_count", [SLIDING] = "attention.sliding_window"};
     for (size_t i = 0; i < sizeof zero / sizeof zero[0]; i++) {
         char key[96];
         uint32_t v = 0;
@@ -127,7 +163,7 @@ static int refuse_variants(const struct eng_model *m, struct base_err *err)
         int rc = gguf_get_u32(m->file, key_of(key, &m->c, zero[i]), &v, &found, err);
         if (rc != 0)
             return rc;
-        if (v != 0)
+        if (v != 0 && !(i == SLIDING && m->c.windowed))
             return base_err_set(err, BASE_EUNSUPPORTED, key, "%u: not in the %s graph that we run",
                                 v, m->c.arch);
     }
@@ -188,7 +224,8 @@ int eng_config_read(struct eng_model *m, struct base_err *err)
     c->n_vocab = eng_tok_n_vocab(m->tok);
     if (c->n_vocab < 1 || c->n_vocab > ENG_MAX_VOCAB)
         return base_err_set(err, BASE_EFORMAT, "tokenizer.ggml.tokens", "%d tokens", c->n_vocab);
-    if ((rc = read_rope_scale(m, err)) != 0)
+    set_scales(c);
+    if ((rc = read_rope_scale(m, err)) != 0 || (rc = read_window(m, err)) != 0)
         return rc;
     return refuse_variants(m, err);
 }

@@ -24,7 +24,7 @@ struct eng_exec {
     int *want;           /* [max_row] rows that want logits */
 
     float *x;       /* [max_row][d_model] residual stream, by row */
-    float *cos_sin; /* [max_row][rot_dim], by row */
+    float *cos_sin; /* [max_row][2][rot_dim], by row: RoPE of global and of windowed layers */
     /* By place in act: */
     float *h;         /* [max_row][d_model] normed input of a block's half, then its output */
     float *q, *att;   /* [max_row][n_head * head_dim] */
@@ -39,6 +39,12 @@ struct eng_exec {
 static inline float *eng_exec_x(const struct eng_exec *e, int row)
 {
     return e->x + (size_t)row * (size_t)e->m->c.d_model;
+}
+
+/* [rot_dim] */
+static inline float *eng_exec_cos_sin(const struct eng_exec *e, int row, bool local)
+{
+    return e->cos_sin + ((size_t)row * 2 + local) * (size_t)e->m->c.rot_dim;
 }
 
 /* Runs layer l over e->act: appends to K/V, changes x. */

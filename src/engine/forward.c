@@ -5,7 +5,6 @@
  * (kern.h), and slices only share out rows, heads and outputs, never a sum. */
 #include "engine/exec.h"
 
-#include <math.h>
 #include <string.h>
 
 enum {
@@ -96,6 +95,16 @@ static void norm(struct eng_exec *e, const float *w, const int *rows, int n)
                             e->m->c.rms_eps);
 }
 
+/* h[i] = rmsnorm(h[i]) * w; no w, no change */
+static void norm_out(struct eng_exec *e, const float *w)
+{
+    const int d = e->m->c.d_model;
+    for (int i = 0; w != NULL && i < e->n_act; i++) {
+        float *h = e->h + (size_t)i * (size_t)d;
+        e->m->kern->rmsnorm(h, h, w, d, e->m->c.rms_eps);
+    }
+}
+
 /* x[row i] += h[i] */
 static void add_back(struct eng_exec *e)
 {
@@ -111,10 +120,11 @@ static void rope_and_store(struct eng_exec *e, int layer)
     const struct kern_ops *kern = e->m->kern;
     const size_t qd = (size_t)c->n_head * (size_t)c->head_dim;
     const size_t kvd = (size_t)c->n_kv_head * (size_t)c->head_dim;
+    const bool local = c->rope_theta_local != 0.0f && eng_layer_windowed(c, layer);
     for (int i = 0; i < e->n_act; i++) {
         const struct eng_row *r = &e->row[e->act[i]];
         const struct eng_session *s = r->seg->s;
-        const float *cs = e->cos_sin + (size_t)e->act[i] * (size_t)c->rot_dim;
+        const float *cs = eng_exec_cos_sin(e, e->act[i], local);
         kern->rope(e->q + (size_t)i * qd, c->n_head, c->head_dim, c->rot_dim, cs, c->rope_neox);
         kern->rope(e->k + (size_t)i * kvd, c->n_kv_head, c->head_dim, c->rot_dim, cs, c->rope_neox);
         const size_t at = (size_t)r->pos * s->row_bytes;
@@ -128,7 +138,8 @@ struct attend_arg {
     int layer;
 };
 
-/* One head of one row: the rows of a chunk see only what stands before them, and themselves. */
+/* One head of one row: the rows of a chunk see only what stands before them, and themselves; in a
+ * windowed layer not even all of that. */
 static void attend_slice(void *arg, int slice, int worker)
 {
     (void)worker;
@@ -139,11 +150,14 @@ static void attend_slice(void *arg, int slice, int worker)
     const struct eng_row *r = &e->row[e->act[i]];
     const struct eng_session *s = r->seg->s;
     const int kv_head = head / (c->n_head / c->n_kv_head);
-    const size_t head_at = (size_t)kv_head * (s->row_bytes / (size_t)c->n_kv_head);
+    const bool cut = eng_layer_windowed(c, a->layer) && r->pos >= c->window;
+    const int first = cut ? r->pos + 1 - c->window : 0;
+    const size_t at =
+        (size_t)kv_head * (s->row_bytes / (size_t)c->n_kv_head) + (size_t)first * s->row_bytes;
     const size_t q_at = (size_t)slice * (size_t)c->head_dim;
-    e->m->kern->attend(e->att + q_at, e->q + q_at, eng_session_kv(s, a->layer, 0) + head_at,
-                       eng_session_kv(s, a->layer, 1) + head_at, s->row_bytes, r->pos + 1,
-                       c->head_dim, 1.0f / sqrtf((float)c->head_dim), s->kv);
+    e->m->kern->attend(e->att + q_at, e->q + q_at, eng_session_kv(s, a->layer, 0) + at,
+                       eng_session_kv(s, a->layer, 1) + at, s->row_bytes, r->pos + 1 - first,
+                       c->head_dim, c->attn_scale, s->kv);
 }
 
 static void attend(struct eng_exec *e, int layer)
@@ -152,21 +166,25 @@ static void attend(struct eng_exec *e, int layer)
     eng_pool_run(e->pool, attend_slice, &a, e->n_act * e->m->c.n_head);
 }
 
-static void silu_mul_slice(void *arg, int slice, int worker)
+static void gate_slice(void *arg, int slice, int worker)
 {
     (void)worker;
     const struct eng_exec *e = arg;
+    const struct kern_ops *kern = e->m->kern;
     const size_t at = (size_t)slice * (size_t)e->m->c.d_ff;
-    e->m->kern->silu_mul(e->gate + at, e->up + at, e->m->c.d_ff);
+    (e->m->c.act == ENG_GELU ? kern->gelu_mul : kern->silu_mul)(e->gate + at, e->up + at,
+                                                                e->m->c.d_ff);
 }
 
-static void silu_mul(struct eng_exec *e)
+/* gate = act(gate) * up */
+static void gate_mul(struct eng_exec *e)
 {
-    eng_pool_run(e->pool, silu_mul_slice, e, e->n_act);
+    eng_pool_run(e->pool, gate_slice, e, e->n_act);
 }
 
 /* One transformer block: grouped-query attention, then the gated MLP, each on a normed copy of the
- * residual stream and added back to it (Touvron et al., LLaMA, 2023; Ainslie et al., GQA, 2023). */
+ * residual stream and added back to it (Touvron et al., LLaMA, 2023; Ainslie et al., GQA, 2023).
+ * Biases, heads' norms and norms of what is added back are left out by models without them. */
 void eng_forward_layer(struct eng_exec *e, int l)
 {
     const struct eng_layer *w = &e->m->w.layer[l];
@@ -178,12 +196,14 @@ void eng_forward_layer(struct eng_exec *e, int l)
     rope_and_store(e, l);
     attend(e, l);
     matmul(e, e->att, (struct mm[]){{w->o, e->h}}, 1);
+    norm_out(e, w->attn_post_norm);
     add_back(e);
 
     norm(e, w->ffn_norm, e->act, e->n_act);
     matmul(e, e->h, (struct mm[]){{w->gate, e->gate}, {w->up, e->up}}, 2);
-    silu_mul(e);
+    gate_mul(e);
     matmul(e, e->gate, (struct mm[]){{w->down, e->h}}, 1);
+    norm_out(e, w->ffn_post_norm);
     add_back(e);
 }
 

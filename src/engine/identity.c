@@ -48,13 +48,16 @@ static int hash_config(struct eng_model *m)
     if (h == NULL)
         return BASE_ENOMEM;
     base_xxh_add(h, c->arch, strlen(c->arch) + 1);
-    const int num[] = {c->n_layer, c->d_model, c->n_head,  c->n_kv_head, c->head_dim,
-                       c->d_ff,    c->n_vocab, c->rot_dim, c->rope_neox};
+    const int num[] = {c->n_layer, c->d_model, c->n_head,    c->n_kv_head, c->head_dim,     c->d_ff,
+                       c->n_vocab, c->rot_dim, c->rope_neox, c->window,    c->window_period};
     for (size_t i = 0; i < sizeof num / sizeof num[0]; i++)
         add_u32(h, (uint32_t)num[i]);
     add_f64(h, (double)c->rms_eps);
     add_f64(h, (double)c->rope_theta);
     add_f64(h, (double)m->rope_scale);
+    add_f64(h, (double)c->rope_theta_local);
+    add_f64(h, (double)c->embed_scale);
+    add_f64(h, (double)c->attn_scale);
     add_tensor(h, m->file, "rope_freqs.weight", true);
     add_tensor(h, m->file, "token_embd.weight", false);
     add_tensor(h, m->file, "output_norm.weight", false);

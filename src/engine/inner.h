@@ -25,9 +25,11 @@ struct eng_layer {
     float *q_bias, *k_bias, *v_bias;     /* [rows of q, k, v]; NULL: none */
     float *q_norm, *k_norm;              /* [head_dim]; NULL: none */
     const struct gguf_tensor *o;         /* [d_model][n_head * head_dim] */
+    float *attn_post_norm;               /* [d_model]; NULL: none */
     float *ffn_norm;                     /* [d_model] */
     const struct gguf_tensor *gate, *up; /* [d_ff][d_model] */
     const struct gguf_tensor *down;      /* [d_model][d_ff] */
+    float *ffn_post_norm;                /* [d_model]; NULL: none */
 };
 
 struct eng_weights {
@@ -52,6 +54,13 @@ struct eng_model {
     struct eng_identity id;
     bool id_known;
 };
+
+/* Whether a layer sees the last c->window positions only. */
+static inline bool eng_layer_windowed(const struct eng_config *c, int layer)
+{
+    return c->window > 0 &&
+           (c->window_period == 0 || layer % c->window_period != c->window_period - 1);
+}
 
 /* Metadata -> c, rope_scale. m->file and m->tok are open. Errors: BASE_EFORMAT, BASE_EUNSUPPORTED.
  */

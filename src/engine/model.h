@@ -11,6 +11,8 @@
 #include "engine/pool.h"
 #include "engine/tok.h"
 
+enum eng_act { ENG_SILU, ENG_GELU }; /* of the gated MLP */
+
 /* The numbers of a model, and as data what its architecture does otherwise than `llama`. */
 struct eng_config {
     char arch[24]; /* "llama" */
@@ -22,6 +24,14 @@ struct eng_config {
     bool rope_freqs; /* may have Llama 3's divisors of RoPE's angles */
     bool qkv_bias;   /* q, k and v have one */
     bool qk_norm;    /* each head of q and k is normed before RoPE */
+    bool post_norm;  /* what a half of a block computed is normed before it is added back */
+    enum eng_act act;
+    bool scale_embed;       /* embeddings are multiplied by sqrt(d_model) */
+    bool windowed;          /* some layers see only the last `window` positions, their own included */
+    int window;             /* 0: none after all */
+    int window_period;      /* each period's last layer sees everything; 0: none does */
+    float rope_theta_local; /* of the windowed layers; 0: as the others */
+    float embed_scale, attn_scale;
 };
 
 struct eng_model_opt {

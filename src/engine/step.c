@@ -46,7 +46,7 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
         (e->act = grab(rows, sizeof *e->act)) == NULL ||
         (e->want = grab(rows, sizeof *e->want)) == NULL ||
         (e->x = grab(rows * d, sizeof(float))) == NULL ||
-        (e->cos_sin = grab(rows * (size_t)c->rot_dim, sizeof(float))) == NULL ||
+        (e->cos_sin = grab(rows * 2 * (size_t)c->rot_dim, sizeof(float))) == NULL ||
         (e->h = grab(rows * d, sizeof(float))) == NULL ||
         (e->q = grab(rows * qd, sizeof(float))) == NULL ||
         (e->att = grab(rows * qd, sizeof(float))) == NULL ||
@@ -152,25 +152,41 @@ static int check_step(const struct eng_exec *e, const struct eng_seg *seg, int n
 /* Angles of a position: pos * theta^(-2i / rot_dim), by repeated multiplication in f32, as ggml's
  * rope does. Doubles would be closer to the formula, but not to what the models' users run: over
  * 1,582 positions the logits are then 4.2e-6 (relative rms) from llama.cpp's, instead of 6.0e-7. */
-static void fill_cos_sin(const struct eng_exec *e, int row, int pos)
+static void fill_cos_sin(const struct eng_model *m, float *cs, int pos, float base, float scale)
 {
-    const struct eng_model *m = e->m;
-    float *cs = e->cos_sin + (size_t)row * (size_t)m->c.rot_dim;
-    const float ratio = powf(m->c.rope_theta, -2.0f / (float)m->c.rot_dim);
+    const float ratio = powf(base, -2.0f / (float)m->c.rot_dim);
     float theta = (float)pos;
     for (int i = 0; i < m->c.rot_dim / 2; i++) {
-        const float angle = m->rope_scale * (theta / m->w.rope_factor[i]);
+        const float angle = scale * (theta / m->w.rope_factor[i]);
         cs[2 * i] = cosf(angle);
         cs[2 * i + 1] = sinf(angle);
         theta *= ratio;
     }
 }
 
+/* Both kinds of a row's angles; scaling is for the layers that see far. */
+static void fill_angles(const struct eng_exec *e, int row, int pos)
+{
+    const struct eng_config *c = &e->m->c;
+    fill_cos_sin(e->m, eng_exec_cos_sin(e, row, false), pos, c->rope_theta, e->m->rope_scale);
+    if (c->rope_theta_local != 0.0f)
+        fill_cos_sin(e->m, eng_exec_cos_sin(e, row, true), pos, c->rope_theta_local, 1.0f);
+}
+
+static void embed(const struct eng_exec *e, int32_t token, float *x)
+{
+    const struct gguf_tensor *w = e->m->w.embed;
+    const struct eng_config *c = &e->m->c;
+    e->m->kern->dequant_row(w->type, (const uint8_t *)w->data + (size_t)token * w->row_bytes, x,
+                            c->d_model);
+    for (int i = 0; i < c->d_model && c->embed_scale != 1.0f; i++)
+        x[i] *= c->embed_scale;
+}
+
 static void load_seg(struct eng_exec *e, const struct eng_seg *g)
 {
     const size_t d = (size_t)e->m->c.d_model, n_vocab = (size_t)e->m->c.n_vocab;
     const bool layers = g->layer_begin < g->layer_end;
-    const struct gguf_tensor *embed = e->m->w.embed;
     for (int i = 0; i < g->n_row; i++) {
         const int at = e->n_row++;
         struct eng_row *r = &e->row[at];
@@ -184,11 +200,9 @@ static void load_seg(struct eng_exec *e, const struct eng_seg *g)
         if (r->logits != NULL)
             e->want[e->n_want++] = at;
         if (layers)
-            fill_cos_sin(e, at, r->pos);
+            fill_angles(e, at, r->pos);
         if (g->token != NULL)
-            e->m->kern->dequant_row(
-                embed->type, (const uint8_t *)embed->data + (size_t)g->token[i] * embed->row_bytes,
-                eng_exec_x(e, at), (int64_t)d);
+            embed(e, g->token[i], eng_exec_x(e, at));
         else
             memcpy(eng_exec_x(e, at), g->x_in + (size_t)i * d, d * sizeof(float));
     }

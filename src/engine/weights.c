@@ -25,10 +25,12 @@ int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_M
         {c->qk_norm, {"attn_q_norm.weight", c->head_dim, 0, AT(q_norm)}},
         {c->qk_norm, {"attn_k_norm.weight", c->head_dim, 0, AT(k_norm)}},
         {true, {"attn_output.weight", qd, d, AT(o)}},
+        {c->post_norm, {"post_attention_norm.weight", d, 0, AT(attn_post_norm)}},
         {true, {"ffn_norm.weight", d, 0, AT(ffn_norm)}},
         {true, {"ffn_gate.weight", d, ff, AT(gate)}},
         {true, {"ffn_up.weight", d, ff, AT(up)}},
         {true, {"ffn_down.weight", ff, d, AT(down)}},
+        {c->post_norm, {"post_ffw_norm.weight", d, 0, AT(ffn_post_norm)}},
     };
     static_assert(sizeof all / sizeof all[0] <= ENG_MAX_LAYER_TENSORS, "room for a block");
     int n = 0;

@@ -226,6 +226,35 @@ static void llama2(void **state)
     eng_chat_free(f);
 }
 
+#define GEMMA "'<start_of_turn>' + role + '\\n' message['content'] | trim '<end_of_turn>\\n'"
+
+/* What Gemma 3's template renders of the same; the tiny model has none of its tokens but a BOS. */
+static void gemma(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("system", " s "), MSG("user", " a\n"),
+                                     MSG("assistant", " b "), MSG("user", "c")};
+    expect(GEMMA, NULL, m + 1, 1,
+           "<|im_start|><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\n", 1);
+    expect(GEMMA, NULL, m, 4,
+           "<|im_start|><start_of_turn>user\n s \n\na<end_of_turn>\n<start_of_turn>model\nb"
+           "<end_of_turn>\n<start_of_turn>user\nc<end_of_turn>\n<start_of_turn>model\n",
+           1);
+    static const struct {
+        int first, n;
+    } bad[] = {{0, 1}, {0, 0}, {2, 1}, {2, 2}};
+    const struct eng_chat_format *f;
+    int32_t *ids;
+    int n;
+    struct base_err err;
+    assert_int_equal(eng_chat_find(&f, GEMMA, sizeof GEMMA - 1, NULL, &err), 0);
+    assert_string_equal(eng_chat_name(f), "gemma");
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(eng_chat_encode(f, tok, m + bad[i].first, bad[i].n, 100, &ids, &n, &err),
+                         BASE_EINVAL);
+    eng_chat_free(f);
+}
+
 static void says_what_is_wrong(void **state)
 {
     (void)state;
@@ -233,7 +262,8 @@ static void says_what_is_wrong(void **state)
     struct base_err err = {0};
     static const char odd[] = "<start_of_turn>user";
     assert_int_equal(eng_chat_find(&f, odd, sizeof odd - 1, NULL, &err), BASE_EUNSUPPORTED);
-    assert_non_null(strstr(err.msg, "set model.chat_format to one of chatml, llama3, llama2"));
+    assert_non_null(
+        strstr(err.msg, "set model.chat_format to one of chatml, llama3, llama2, gemma"));
     assert_null(f);
     assert_int_equal(eng_chat_find(&f, "", 0, NULL, &err), BASE_EUNSUPPORTED);
     assert_int_equal(eng_chat_find(&f, plain, 4, "vicuna", &err), BASE_EUNSUPPORTED);
@@ -297,6 +327,7 @@ int main(void)
         cmocka_unit_test(merges_across_the_seam),
         cmocka_unit_test(llama3),
         cmocka_unit_test(llama2),
+        cmocka_unit_test(gemma),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(the_real_template),
     };

@@ -87,17 +87,27 @@ static void naive_norm_heads(const struct eng_model *m, int layer, const char *n
         naive_norm(m, layer, name, x + h * dim, dim, x + h * dim);
 }
 
-static void naive_rope(const struct eng_model *m, double *x, int n_head, int pos, double scale)
+/* Gemma 3's sixth layers see everything; all others, and all of phi3, the window. */
+static bool naive_windowed(const struct eng_config *c, int l)
+{
+    return c->window > 0 && (strcmp(c->arch, "gemma3") != 0 || l % 6 != 5);
+}
+
+static void naive_rope(const struct eng_model *m, int l, double *x, int n_head, int pos,
+                       double scale)
 {
     const struct eng_config *c = eng_model_config(m);
+    const bool local = strcmp(c->arch, "gemma3") == 0 && naive_windowed(c, l);
+    const double theta = local ? 10000 : (double)c->rope_theta;
+    scale = local ? 1 : scale;
     const bool has = gguf_tensor_find(eng_model_file(m), "rope_freqs.weight") != NULL;
     double *factor = has ? fetch(m, -1, "rope_freqs.weight") : NULL;
     for (int h = 0; h < n_head; h++) {
         for (int i = 0; i < c->rot_dim / 2; i++) {
             double *p = x + h * c->head_dim + (c->rope_neox ? i : 2 * i);
             double *p2 = c->rope_neox ? p + c->rot_dim / 2 : p + 1;
-            const double a = pos * pow((double)c->rope_theta, -2.0 * i / c->rot_dim) * scale /
-                             (has ? factor[i] : 1.0);
+            const double a =
+                pos * pow(theta, -2.0 * i / c->rot_dim) * scale / (has ? factor[i] : 1.0);
             const double u = *p, v = *p2;
             *p = u * cos(a) - v * sin(a);
             *p2 = u * sin(a) + v * cos(a);
@@ -113,8 +123,9 @@ static void naive_attend(const struct eng_config *c, int l, int pos, const doubl
 {
     for (int h = 0; h < c->n_head; h++) {
         const int at = h / (c->n_head / c->n_kv_head) * c->head_dim;
+        const int first = naive_windowed(c, l) && pos >= c->window ? pos - c->window + 1 : 0;
         double p[CTX], sum = 0;
-        for (int t = 0; t <= pos; t++) {
+        for (int t = first; t <= pos; t++) {
             p[t] = 0;
             for (int i = 0; i < c->head_dim; i++)
                 p[t] += q[h * c->head_dim + i] * naive_k[l][t][at + i];
@@ -123,10 +134,15 @@ static void naive_attend(const struct eng_config *c, int l, int pos, const doubl
         }
         for (int i = 0; i < c->head_dim; i++) {
             out[h * c->head_dim + i] = 0;
-            for (int t = 0; t <= pos; t++)
+            for (int t = first; t <= pos; t++)
                 out[h * c->head_dim + i] += p[t] / sum * naive_v[l][t][at + i];
         }
     }
+}
+
+static double gelu(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
 }
 
 /* One token's logits; K/V of the earlier ones are in naive_k and naive_v. */
@@ -135,10 +151,13 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
 {
     const struct eng_config *c = eng_model_config(m);
     const int d = c->d_model, qd = c->n_head * c->head_dim, kvd = c->n_kv_head * c->head_dim;
+    const bool gemma = strcmp(c->arch, "gemma3") == 0;
     double x[MAX_D], h[MAX_D], q[MAX_D], a[MAX_D], gate[MAX_D], up[MAX_D];
     double *embed = fetch(m, -1, "token_embd.weight");
     memcpy(x, embed + (size_t)token * (size_t)d, (size_t)d * sizeof *x);
     free(embed);
+    for (int i = 0; i < d && gemma; i++)
+        x[i] *= sqrt(d);
     for (int l = 0; l < c->n_layer; l++) {
         naive_norm(m, l, "attn_norm.weight", x, d, h);
         naive_matmul(m, l, "attn_q.weight", h, d, qd, q);
@@ -149,18 +168,22 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
         naive_bias(m, l, "attn_v.bias", kvd, naive_v[l][pos]);
         naive_norm_heads(m, l, "attn_q_norm.weight", c->n_head, q);
         naive_norm_heads(m, l, "attn_k_norm.weight", c->n_kv_head, naive_k[l][pos]);
-        naive_rope(m, q, c->n_head, pos, scale);
-        naive_rope(m, naive_k[l][pos], c->n_kv_head, pos, scale);
+        naive_rope(m, l, q, c->n_head, pos, scale);
+        naive_rope(m, l, naive_k[l][pos], c->n_kv_head, pos, scale);
         naive_attend(c, l, pos, q, a);
         naive_matmul(m, l, "attn_output.weight", a, qd, d, h);
+        if (gemma)
+            naive_norm(m, l, "post_attention_norm.weight", h, d, h);
         for (int i = 0; i < d; i++)
             x[i] += h[i];
         naive_norm(m, l, "ffn_norm.weight", x, d, h);
         naive_matmul(m, l, "ffn_gate.weight", h, d, c->d_ff, gate);
         naive_matmul(m, l, "ffn_up.weight", h, d, c->d_ff, up);
         for (int i = 0; i < c->d_ff; i++)
-            gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i];
+            gate[i] = (gemma ? gelu(gate[i]) : gate[i] / (1 + exp(-gate[i]))) * up[i];
         naive_matmul(m, l, "ffn_down.weight", gate, c->d_ff, d, h);
+        if (gemma)
+            naive_norm(m, l, "post_ffw_norm.weight", h, d, h);
         for (int i = 0; i < d; i++)
             x[i] += h[i];
     }
@@ -263,6 +286,8 @@ static void agrees_with_the_formula(void **state)
     check_against_naive("--arch qwen2 --layers 2 --type q8_0 --untied", 1);
     check_against_naive("--arch qwen3 --layers 3 --head-dim 24", 1);
     check_against_naive("--arch qwen3 --layers 2 --type q4_0 --untied --heads 2 --head-dim 64", 1);
+    check_against_naive("--arch gemma3 --layers 7 --head-dim 24 --window 9", 1);
+    check_against_naive("--arch gemma3 --layers 6 --type q8_0 --head-dim 64 --window 100", 1);
 }
 
 static void rope_scaling_is_obeyed(void **state)
@@ -272,6 +297,8 @@ static void rope_scaling_is_obeyed(void **state)
     check_against_naive(
         "--layers 2 --str llama.rope.scaling.type=linear --f32 llama.rope.scaling.factor=4", 0.25);
     check_against_naive("--layers 2 --f32 llama.rope.scaling.factor=2", 0.5);
+    check_against_naive("--arch gemma3 --layers 7 --window 5 --f32 gemma3.rope.scaling.factor=8",
+                        0.125);
     check_against_naive(
         "--layers 2 --str llama.rope.scaling.type=none --f32 llama.rope.scaling.factor=4", 1);
 }
@@ -291,9 +318,13 @@ static void other_graphs_are_refused(void **state)
         {"--u32 llama.attention.value_length=8", "llama.attention.value_length", "8"},
         {"--u32 llama.attention.key_length=32", "blk.0.attn_q.weight", "128"},
         {"--f32 llama.rope.scaling.attn_factor=2", "llama.rope.scaling.attn_factor", "2"},
-        {"--arch mamba", "general.architecture", "ours: llama, qwen2, qwen3"},
+        {"--arch mamba", "general.architecture", "ours: llama, qwen2, qwen3, gemma3"},
         {"--arch qwen2 --vector blk.0.attn_output.bias", "blk.0.attn_output.bias", "qwen2 graph"},
         {"--arch llama --vector blk.0.attn_q_norm.weight", "attn_q_norm.weight", "llama graph"},
+        {"--arch gemma3", "gemma3.attention.sliding_window", "lacks"},
+        {"--arch gemma3 --window 5 --f32 gemma3.final_logit_softcapping=30",
+         "gemma3.final_logit_softcapping", "30"},
+        {"--arch qwen3 --window 5", "qwen3.attention.sliding_window", "qwen3 graph"},
         {"--arch qwen2 --vector rope_freqs.weight", "rope_freqs.weight", "qwen2 graph"},
         {"--arch qwen2 --u32 qwen2.attention.sliding_window=9", "qwen2.attention.sliding_window",
          "9"},
@@ -315,7 +346,8 @@ static void a_split_is_exact(void **state)
     (void)state;
     static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied",
                                         "--arch qwen2 --layers 3",
-                                        "--arch qwen3 --layers 3 --head-dim 24"};
+                                        "--arch qwen3 --layers 3 --head-dim 24",
+                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 2 * N; i++) {
         const enum kern_kv_type kv = i < N ? KERN_KV_F16 : KERN_KV_F32;
@@ -368,7 +400,8 @@ static void nobody_feels_the_batch(void **state)
     (void)state;
     static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0",
                                         "--arch qwen2 --layers 3",
-                                        "--arch qwen3 --layers 3 --head-dim 24"};
+                                        "--arch qwen3 --layers 3 --head-dim 24",
+                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 3 * N; i++) {
         struct ours o = ours_open(kinds[i % N], 1 + i / N);

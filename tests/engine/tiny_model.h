@@ -10,7 +10,7 @@
 
 #include "engine/model.h"
 
-enum { TINY_MAX = 64 };
+enum { TINY_MAX = 256 };
 static char tiny_dir[64];
 static char *tiny_path[TINY_MAX];
 static int tiny_n;

@@ -31,6 +31,7 @@ struct kern_ops {
     void (*rmsnorm)(float *y, const float *x, const float *w, int n, float eps);
     void (*add)(float *y, const float *x, int n);          /* y += x */
     void (*silu_mul)(float *gate, const float *up, int n); /* gate = silu(gate) * up */
+    void (*gelu_mul)(float *gate, const float *up, int n); /* the same with GELU, as tanh has it */
 
     /* Rotates pairs of head vectors x[n_head][head_dim] in place by cos_sin[rot_dim/2][2].
      * neox = 0: pairs (2i, 2i+1) as GGUF's llama; 1: pairs (i, i + rot_dim/2). */

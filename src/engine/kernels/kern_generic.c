@@ -59,6 +59,14 @@ static void silu_mul(float *gate, const float *up, int n)
         gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
+static void gelu_mul(float *gate, const float *up, int n)
+{
+    for (int i = 0; i < n; i++) {
+        float x = gate[i];
+        gate[i] = x / (1.0f + expf(-(x * (KERN_GELU_3 * (x * x) + KERN_GELU_1)))) * up[i];
+    }
+}
+
 static void rope(float *x, int n_head, int head_dim, int rot_dim, const float *cos_sin, int neox)
 {
     int half = rot_dim / 2;
@@ -135,6 +143,7 @@ void kern_generic_init(struct kern_ops *ops)
         .rmsnorm = rmsnorm,
         .add = add,
         .silu_mul = silu_mul,
+        .gelu_mul = gelu_mul,
         .rope = rope,
         .kv_store = kv_store,
         .attend = attend,

@@ -9,6 +9,11 @@ enum {
     KERN_ROWS = 4,   /* weight rows that matmul unpacks into scratch at a time */
 };
 
+/* GELU by tanh (Hendrycks and Gimpel, 2016), 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), is
+ * x / (1 + exp(-x (KERN_GELU_1 + KERN_GELU_3 x^2))). */
+#define KERN_GELU_1 1.5957691f
+#define KERN_GELU_3 (1.5957691f * 0.044715f)
+
 /* n rounded up to whole groups of lanes: the distance of unpacked rows in scratch, in floats. */
 static inline size_t kern_pad(int n)
 {

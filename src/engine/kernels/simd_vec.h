@@ -58,25 +58,40 @@ static void simd_add(float *y, const float *x, int n)
         y[i] += x[i];
 }
 
-static inline vf silu_mul1(vf gate, vf up)
+/* gate / (1 + exp(-a)) * up: silu with a = gate, GELU with its cubic. */
+SPECIALISE vf act_mul1(bool gelu, vf gate, vf up)
 {
-    vf one = v_set1(1.0f);
-    vf e = v_exp(v_sub(v_set1(0.0f), gate));
+    vf one = v_set1(1.0f), a = gate;
+    if (gelu) {
+        vf slope = v_fma(v_mul(gate, gate), v_set1(KERN_GELU_3), v_set1(KERN_GELU_1));
+        a = v_mul(gate, slope);
+    }
+    vf e = v_exp(v_sub(v_set1(0.0f), a));
     return v_mul(v_div(gate, v_add(one, e)), up);
 }
 
-static void simd_silu_mul(float *gate, const float *up, int n)
+SPECIALISE void act_mul(bool gelu, float *gate, const float *up, int n)
 {
     float g[V_W] = {0}, u[V_W] = {0};
     int i = 0;
     for (; i + V_W <= n; i += V_W)
-        v_store(gate + i, silu_mul1(v_load(gate + i), v_load(up + i)));
+        v_store(gate + i, act_mul1(gelu, v_load(gate + i), v_load(up + i)));
     if (i == n)
         return;
     memcpy(g, gate + i, (size_t)(n - i) * sizeof *g);
     memcpy(u, up + i, (size_t)(n - i) * sizeof *u);
-    v_store(g, silu_mul1(v_load(g), v_load(u)));
+    v_store(g, act_mul1(gelu, v_load(g), v_load(u)));
     memcpy(gate + i, g, (size_t)(n - i) * sizeof *g);
+}
+
+static void simd_silu_mul(float *gate, const float *up, int n)
+{
+    act_mul(false, gate, up, n);
+}
+
+static void simd_gelu_mul(float *gate, const float *up, int n)
+{
+    act_mul(true, gate, up, n);
 }
 
 static void simd_kv_store(void *dst, const float *src, int n, enum kern_kv_type type)
@@ -203,6 +218,7 @@ static void simd_init(struct kern_ops *ops)
     ops->rmsnorm = simd_rmsnorm;
     ops->add = simd_add;
     ops->silu_mul = simd_silu_mul;
+    ops->gelu_mul = simd_gelu_mul;
     ops->kv_store = simd_kv_store;
     ops->attend = simd_attend;
 }

@@ -1,5 +1,6 @@
-"""Private stays: 1,000 unlabelled requests with canaries cause not one connection, no ledger entry and
+"""Private stays, with the shipped policies and one that is careful: 1,000 unlabelled requests with canaries cause not one connection, no ledger entry and
 no line in a log. The same check catches a policy that releases them, so it can fail."""
+import json
 import socket
 import threading
 
@@ -40,7 +41,6 @@ def send_all(e, n):
     def some(worker):
         c = e.connect()
         for i in range(worker, n, 4):
-            import json
             body = wp.chat_body(f"{CANARY}-{i}: drive to my doctor, call +49 170 {1000000 + i}",
                                 max_tokens=1, user=f"{CANARY}-user")
             if i % 3 == 0:
@@ -76,12 +76,16 @@ def traces(f, listener, e):
     return out
 
 
-def one_run(policy, n):
+def shipped(name):
+    return (wp.SOURCE / "policies" / f"{name}.yaml").read_text()
+
+
+def one_run(policy, n, version="e2e"):
     with wp.Folder() as f:
         listener = Listener()
         e = wp.Edge(f, policy=policy, uplink=wp.uplink_conf(f, listener.port), log__level="debug",
                     engine__queue=64, decision_log__max_bytes=1 << 28).start()
-        assert "policy=e2e" in e.log(), "the policy is in force"
+        assert f"policy={version}" in e.log(), "the policy is in force"
         eq(e.uplink_state(), "ready", "the uplink is there and could be used")
         send_all(e, n)
         found = traces(f, listener, e)
@@ -94,6 +98,13 @@ def one_run(policy, n):
 def test_a_thousand_unlabelled_requests_stay():
     found, routes = one_run(CAREFUL, N)
     eq((found, routes), ({}, {"local"}), "traces")
+
+
+def test_the_shipped_policies_keep_them_too():
+    for name, n in (("default", N), ("demo", 100)):
+        version = shipped(name).split('version: "')[1].split('"')[0]
+        found, routes = one_run(shipped(name), n, version)
+        eq((name, found, routes), (name, {}, {"local"}), "traces")
 
 
 def test_the_check_catches_a_policy_that_releases():

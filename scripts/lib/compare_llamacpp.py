@@ -145,6 +145,7 @@ TINY = {
     "llama": "--layers 4 --untied",
     "qwen2": "--arch qwen2 --layers 4",
     "qwen3": "--arch qwen3 --layers 4 --head-dim 32",
+    "phi3": "--arch phi3 --layers 4 --untied --rot-dim 12",
     "gemma3, GELU at its ends": "--arch gemma3 --layers 7 --head-dim 32 --window 100 --gate 10000",
     "gemma3": "--arch gemma3 --layers 7 --head-dim 32 --window 100",
 }

@@ -322,6 +322,27 @@ static void gemma_encode(const struct eng_chat_format *f, struct prompt *p,
     put_str(p, "model\n");
 }
 
+/* The template's newlines after control tokens never reach the model, nor does white space before a
+ * message: the tokenizer takes it for a part of the token before it. */
+static void phi3_encode(const struct eng_chat_format *f, struct prompt *p,
+                        const struct eng_chat_msg *msg, int n_msg)
+{
+    static const char *const head[] = {"<|system|>", "<|user|>", "<|assistant|>"};
+    (void)f;
+    if (eng_tok_add_bos(p->t))
+        put_bos(p);
+    for (int i = 0; i < n_msg; i++) {
+        const char *s = msg[i].content;
+        size_t len = msg[i].len;
+        for (size_t n; (n = blank_len(s, len)) > 0; len -= n)
+            s += n;
+        put_special(p, head[is_role(&msg[i], "system") ? 0 : is_role(&msg[i], "user") ? 1 : 2]);
+        put(p, s, len);
+        put_special(p, "<|end|>");
+    }
+    put_special(p, head[2]);
+}
+
 static const struct kind kinds[] = {
     {"chatml",
      {"<|im_start|>", "<|im_end|>"},
@@ -335,6 +356,7 @@ static const struct kind kinds[] = {
      llama3_encode},
     {"llama2", {"[INST]", "<<SYS>>"}, NULL, "system|user|assistant", llama2_encode},
     {"gemma", {"<start_of_turn>", "<end_of_turn>"}, NULL, "system|user|assistant", gemma_encode},
+    {"phi3", {"<|user|>", "<|assistant|>", "<|end|>"}, NULL, "system|user|assistant", phi3_encode},
 };
 enum { N_KIND = sizeof kinds / sizeof kinds[0] };
 
@@ -422,7 +444,7 @@ static int find_date(struct eng_chat_format *f, const char *tmpl, size_t len)
 
 static int unknown(struct base_err *err, const char *force, bool have_template)
 {
-    static const char names[] = "chatml, llama3, llama2, gemma";
+    static const char names[] = "chatml, llama3, llama2, gemma, phi3";
     if (force != NULL)
         return base_err_set(err, BASE_EUNSUPPORTED, "model.chat_format", "'%.40s' is none of %s",
                             force, names);

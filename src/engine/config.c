@@ -82,8 +82,9 @@ static const struct eng_config archs[] = {
      .windowed = true,
      .window_period = 6,
      .rope_theta_local = 10000.0f},
+    {.arch = "phi3", .rope_neox = 1, .fused = true, .windowed = true},
 };
-#define OUR_ARCHS "llama, qwen2, qwen3, gemma3"
+#define OUR_ARCHS "llama, qwen2, qwen3, gemma3, phi3"
 
 static int read_arch(struct eng_model *m, struct base_err *err)
 {
@@ -114,6 +115,9 @@ static int read_rope_scale(struct eng_model *m, struct base_err *err)
                             "'%s' is not a RoPE scaling we do; ours: none, linear, and Llama 3's "
                             "rope_freqs.weight",
                             type);
+    static const char longrope[] = "rope_factors_long.weight";
+    if (gguf_tensor_find(m->file, longrope) != NULL)
+        return base_err_set(err, BASE_EUNSUPPORTED, longrope, "we don't do longrope scaling");
     float factor = 1.0f, attn = 1.0f;
     if ((rc = get_float(m, "rope.scale_linear", 1.0f, 0.0f, 1e6f, &factor, err)) != 0 ||
         (rc = get_float(m, "rope.scaling.factor", factor, 0.0f, 1e6f, &factor, err)) != 0 ||
@@ -131,7 +135,8 @@ static int read_window(struct eng_model *m, struct base_err *err)
     int rc = 0;
     if (!c->windowed)
         return 0;
-    if ((rc = get_int(m, "attention.sliding_window", -1, 0, ENG_MAX_CTX, &c->window, err)) != 0 ||
+    const int def = c->window_period > 0 ? -1 : 0; /* some layers differ: the file must say how */
+    if ((rc = get_int(m, "attention.sliding_window", def, 0, ENG_MAX_CTX, &c->window, err)) != 0 ||
         (rc = get_int(m, "attention.sliding_window_pattern", c->window_period, 0, ENG_MAX_LAYER,
                       &c->window_period, err)) != 0)
         return rc;

@@ -72,7 +72,7 @@ static void add_bias(struct eng_exec *e, float *y, const float *b, int n)
 static void project(struct eng_exec *e, const struct eng_layer *w)
 {
     const struct eng_config *c = &e->m->c;
-    matmul(e, e->h, (struct mm[]){{w->q, e->q}, {w->k, e->k}, {w->v, e->v}}, 3);
+    matmul(e, e->h, (struct mm[]){{&w->q, e->q}, {&w->k, e->k}, {&w->v, e->v}}, 3);
     add_bias(e, e->q, w->q_bias, c->n_head * c->head_dim);
     add_bias(e, e->k, w->k_bias, c->n_kv_head * c->head_dim);
     add_bias(e, e->v, w->v_bias, c->n_kv_head * c->head_dim);
@@ -195,14 +195,14 @@ void eng_forward_layer(struct eng_exec *e, int l)
     norm_heads(e, e->k, w->k_norm, e->m->c.n_kv_head);
     rope_and_store(e, l);
     attend(e, l);
-    matmul(e, e->att, (struct mm[]){{w->o, e->h}}, 1);
+    matmul(e, e->att, (struct mm[]){{&w->o, e->h}}, 1);
     norm_out(e, w->attn_post_norm);
     add_back(e);
 
     norm(e, w->ffn_norm, e->act, e->n_act);
-    matmul(e, e->h, (struct mm[]){{w->gate, e->gate}, {w->up, e->up}}, 2);
+    matmul(e, e->h, (struct mm[]){{&w->gate, e->gate}, {&w->up, e->up}}, 2);
     gate_mul(e);
-    matmul(e, e->gate, (struct mm[]){{w->down, e->h}}, 1);
+    matmul(e, e->gate, (struct mm[]){{&w->down, e->h}}, 1);
     norm_out(e, w->ffn_post_norm);
     add_back(e);
 }

@@ -67,7 +67,8 @@ static int hash_config(struct eng_model *m)
     for (int l = 0; l < c->n_layer; l++) {
         for (int i = 0; i < n; i++) {
             char name[64];
-            add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), false);
+            if (spec[i].row0 == 0)
+                add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), false);
         }
     }
     base_xxh_end(h, m->id.config);
@@ -83,7 +84,8 @@ static int hash_layer(struct eng_model *m, int l)
     const int n = eng_layer_spec(&m->c, spec);
     for (int i = 0; i < n; i++) {
         char name[64];
-        add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), true);
+        if (spec[i].row0 == 0) /* once for all parts of a fused one */
+            add_tensor(h, m->file, eng_layer_name(name, l, spec[i].name), true);
     }
     base_xxh_end(h, m->id.layer[l]);
     return 0;

@@ -15,21 +15,20 @@ enum {
     ENG_MAX_CTX = 1 << 22,
 };
 
-/* One block's weights. Matrices are borrowed from the map, [n_out][n_in] in the file's own type;
- * norms are owned f32 copies. All NULL for a layer that is not held. */
+/* One block's weights. Matrices are borrowed from the map, [n_out][n_in] in the file's own type (or
+ * some rows of one there); norms and biases are owned f32 copies. All zero for a layer not held. */
 struct eng_layer {
-    float *attn_norm;                    /* [d_model] */
-    const struct gguf_tensor *q;         /* [n_head * head_dim][d_model] */
-    const struct gguf_tensor *k;         /* [n_kv_head * head_dim][d_model] */
-    const struct gguf_tensor *v;         /* [n_kv_head * head_dim][d_model] */
-    float *q_bias, *k_bias, *v_bias;     /* [rows of q, k, v]; NULL: none */
-    float *q_norm, *k_norm;              /* [head_dim]; NULL: none */
-    const struct gguf_tensor *o;         /* [d_model][n_head * head_dim] */
-    float *attn_post_norm;               /* [d_model]; NULL: none */
-    float *ffn_norm;                     /* [d_model] */
-    const struct gguf_tensor *gate, *up; /* [d_ff][d_model] */
-    const struct gguf_tensor *down;      /* [d_model][d_ff] */
-    float *ffn_post_norm;                /* [d_model]; NULL: none */
+    float *attn_norm;                 /* [d_model] */
+    struct gguf_tensor q;             /* [n_head * head_dim][d_model] */
+    struct gguf_tensor k, v;          /* [n_kv_head * head_dim][d_model] */
+    float *q_bias, *k_bias, *v_bias;  /* [rows of q, k, v]; NULL: none */
+    float *q_norm, *k_norm;           /* [head_dim]; NULL: none */
+    struct gguf_tensor o;             /* [d_model][n_head * head_dim] */
+    float *attn_post_norm;            /* [d_model]; NULL: none */
+    float *ffn_norm;                  /* [d_model] */
+    struct gguf_tensor gate, up;      /* [d_ff][d_model] */
+    struct gguf_tensor down;          /* [d_model][d_ff] */
+    float *ffn_post_norm;             /* [d_model]; NULL: none */
 };
 
 struct eng_weights {
@@ -76,9 +75,10 @@ void eng_weights_fini(struct eng_model *m);
 struct eng_tensor_spec {
     const char *name;    /* "attn_q.weight" */
     int64_t n_in, n_out; /* n_out = 0: a vector */
-    size_t offset;       /* of the pointer in struct eng_layer */
+    size_t offset;       /* of the vector's pointer, or of the matrix, in struct eng_layer */
+    int64_t row0, n_row; /* which of the n_out rows */
 };
-enum { ENG_MAX_LAYER_TENSORS = 16 };
+enum { ENG_MAX_LAYER_TENSORS = 24 };
 int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS]);
 /* "blk.7.attn_q.weight" into buf. */
 const char *eng_layer_name(char buf[64], int layer, const char *name);

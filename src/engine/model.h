@@ -24,6 +24,7 @@ struct eng_config {
     bool rope_freqs; /* may have Llama 3's divisors of RoPE's angles */
     bool qkv_bias;   /* q, k and v have one */
     bool qk_norm;    /* each head of q and k is normed before RoPE */
+    bool fused;      /* q, k, v in one matrix, gate and up in another */
     bool post_norm;  /* what a half of a block computed is normed before it is added back */
     enum eng_act act;
     bool scale_embed;       /* embeddings are multiplied by sqrt(d_model) */

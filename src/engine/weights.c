@@ -5,7 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(member) offsetof(struct eng_layer, member)
+/* A vector, a matrix, some rows of one: name, shape, the member of struct eng_layer. */
+#define VEC(name, n, member)                                 \
+    {                                                        \
+        name, n, 0, offsetof(struct eng_layer, member), 0, 0 \
+    }
+#define ROWS(name, n_in, n_out, member, row0, n_row)                       \
+    {                                                                      \
+        name, n_in, n_out, offsetof(struct eng_layer, member), row0, n_row \
+    }
+#define MAT(name, n_in, n_out, member) ROWS(name, n_in, n_out, member, 0, n_out)
 
 int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS])
 {
@@ -15,22 +24,27 @@ int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_M
         bool has;
         struct eng_tensor_spec spec;
     } all[] = {
-        {true, {"attn_norm.weight", d, 0, AT(attn_norm)}},
-        {true, {"attn_q.weight", d, qd, AT(q)}},
-        {true, {"attn_k.weight", d, kvd, AT(k)}},
-        {true, {"attn_v.weight", d, kvd, AT(v)}},
-        {c->qkv_bias, {"attn_q.bias", qd, 0, AT(q_bias)}},
-        {c->qkv_bias, {"attn_k.bias", kvd, 0, AT(k_bias)}},
-        {c->qkv_bias, {"attn_v.bias", kvd, 0, AT(v_bias)}},
-        {c->qk_norm, {"attn_q_norm.weight", c->head_dim, 0, AT(q_norm)}},
-        {c->qk_norm, {"attn_k_norm.weight", c->head_dim, 0, AT(k_norm)}},
-        {true, {"attn_output.weight", qd, d, AT(o)}},
-        {c->post_norm, {"post_attention_norm.weight", d, 0, AT(attn_post_norm)}},
-        {true, {"ffn_norm.weight", d, 0, AT(ffn_norm)}},
-        {true, {"ffn_gate.weight", d, ff, AT(gate)}},
-        {true, {"ffn_up.weight", d, ff, AT(up)}},
-        {true, {"ffn_down.weight", ff, d, AT(down)}},
-        {c->post_norm, {"post_ffw_norm.weight", d, 0, AT(ffn_post_norm)}},
+        {true, VEC("attn_norm.weight", d, attn_norm)},
+        {!c->fused, MAT("attn_q.weight", d, qd, q)},
+        {!c->fused, MAT("attn_k.weight", d, kvd, k)},
+        {!c->fused, MAT("attn_v.weight", d, kvd, v)},
+        {c->fused, ROWS("attn_qkv.weight", d, qd + 2 * kvd, q, 0, qd)},
+        {c->fused, ROWS("attn_qkv.weight", d, qd + 2 * kvd, k, qd, kvd)},
+        {c->fused, ROWS("attn_qkv.weight", d, qd + 2 * kvd, v, qd + kvd, kvd)},
+        {c->qkv_bias, VEC("attn_q.bias", qd, q_bias)},
+        {c->qkv_bias, VEC("attn_k.bias", kvd, k_bias)},
+        {c->qkv_bias, VEC("attn_v.bias", kvd, v_bias)},
+        {c->qk_norm, VEC("attn_q_norm.weight", c->head_dim, q_norm)},
+        {c->qk_norm, VEC("attn_k_norm.weight", c->head_dim, k_norm)},
+        {true, MAT("attn_output.weight", qd, d, o)},
+        {c->post_norm, VEC("post_attention_norm.weight", d, attn_post_norm)},
+        {true, VEC("ffn_norm.weight", d, ffn_norm)},
+        {!c->fused, MAT("ffn_gate.weight", d, ff, gate)},
+        {!c->fused, MAT("ffn_up.weight", d, ff, up)},
+        {c->fused, ROWS("ffn_up.weight", d, 2 * ff, gate, 0, ff)},
+        {c->fused, ROWS("ffn_up.weight", d, 2 * ff, up, ff, ff)},
+        {true, MAT("ffn_down.weight", ff, d, down)},
+        {c->post_norm, VEC("post_ffw_norm.weight", d, ffn_post_norm)},
     };
     static_assert(sizeof all / sizeof all[0] <= ENG_MAX_LAYER_TENSORS, "room for a block");
     int n = 0;
@@ -72,6 +86,21 @@ static int get_vector(const struct eng_model *m, const char *name, int64_t n, fl
     return 0;
 }
 
+/* Those rows of a matrix that the spec names. */
+static int get_rows(const struct eng_model *m, const char *name, const struct eng_tensor_spec *spec,
+                    struct gguf_tensor *out, struct base_err *err)
+{
+    const struct gguf_tensor *t = NULL;
+    int rc = get_matrix(m, name, spec->n_in, spec->n_out, &t, err);
+    if (rc != 0)
+        return rc;
+    *out = *t;
+    out->data = (const uint8_t *)t->data + (size_t)spec->row0 * t->row_bytes;
+    out->dim[1] = spec->n_row;
+    out->n_bytes = (size_t)spec->n_row * t->row_bytes;
+    return 0;
+}
+
 static int read_layer(struct eng_model *m, int l, struct base_err *err)
 {
     struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
@@ -82,7 +111,7 @@ static int read_layer(struct eng_model *m, int l, struct base_err *err)
         eng_layer_name(name, l, spec[i].name);
         void *slot = (char *)&m->w.layer[l] + spec[i].offset;
         rc = spec[i].n_out == 0 ? get_vector(m, name, spec[i].n_in, slot, err)
-                                : get_matrix(m, name, spec[i].n_in, spec[i].n_out, slot, err);
+                                : get_rows(m, name, &spec[i], slot, err);
     }
     return rc;
 }

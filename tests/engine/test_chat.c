@@ -255,6 +255,20 @@ static void gemma(void **state)
     eng_chat_free(f);
 }
 
+#define PHI3 "{{'<|user|>\\n' + message['content'] + '<|end|>\\n'}}{{ '<|assistant|>\\n' }}"
+
+/* What Phi-3's template renders, less what its tokenizer strips: white space after control tokens.
+ */
+static void phi3(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("system", "s"), MSG("user", " \na "),
+                                     MSG("assistant", "b"), MSG("user", "c")};
+    expect(PHI3, NULL, m, 4,
+           "<|system|>s<|end|><|user|>a <|end|><|assistant|>b<|end|><|user|>c<|end|><|assistant|>",
+           0);
+}
+
 static void says_what_is_wrong(void **state)
 {
     (void)state;
@@ -263,7 +277,7 @@ static void says_what_is_wrong(void **state)
     static const char odd[] = "<start_of_turn>user";
     assert_int_equal(eng_chat_find(&f, odd, sizeof odd - 1, NULL, &err), BASE_EUNSUPPORTED);
     assert_non_null(
-        strstr(err.msg, "set model.chat_format to one of chatml, llama3, llama2, gemma"));
+        strstr(err.msg, "set model.chat_format to one of chatml, llama3, llama2, gemma, phi3"));
     assert_null(f);
     assert_int_equal(eng_chat_find(&f, "", 0, NULL, &err), BASE_EUNSUPPORTED);
     assert_int_equal(eng_chat_find(&f, plain, 4, "vicuna", &err), BASE_EUNSUPPORTED);
@@ -328,6 +342,7 @@ int main(void)
         cmocka_unit_test(llama3),
         cmocka_unit_test(llama2),
         cmocka_unit_test(gemma),
+        cmocka_unit_test(phi3),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(the_real_template),
     };

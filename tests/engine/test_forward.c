@@ -38,16 +38,23 @@ static double *fetch(const struct eng_model *m, int layer, const char *name)
     return d;
 }
 
-static void naive_matmul(const struct eng_model *m, int layer, const char *name, const double *x,
-                         int n_in, int n_out, double *y)
+/* y = rows [row0, row0 + n_out) of the matrix, times x */
+static void naive_rows(const struct eng_model *m, int layer, const char *name, int row0,
+                       const double *x, int n_in, int n_out, double *y)
 {
     double *w = fetch(m, layer, name);
     for (int r = 0; r < n_out; r++) {
         y[r] = 0;
         for (int i = 0; i < n_in; i++)
-            y[r] += w[(size_t)r * (size_t)n_in + (size_t)i] * x[i];
+            y[r] += w[(size_t)(row0 + r) * (size_t)n_in + (size_t)i] * x[i];
     }
     free(w);
+}
+
+static void naive_matmul(const struct eng_model *m, int layer, const char *name, const double *x,
+                         int n_in, int n_out, double *y)
+{
+    naive_rows(m, layer, name, 0, x, n_in, n_out, y);
 }
 
 static bool layer_has(const struct eng_model *m, int layer, const char *name)
@@ -160,9 +167,12 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
         x[i] *= sqrt(d);
     for (int l = 0; l < c->n_layer; l++) {
         naive_norm(m, l, "attn_norm.weight", x, d, h);
-        naive_matmul(m, l, "attn_q.weight", h, d, qd, q);
-        naive_matmul(m, l, "attn_k.weight", h, d, kvd, naive_k[l][pos]);
-        naive_matmul(m, l, "attn_v.weight", h, d, kvd, naive_v[l][pos]);
+        const bool phi = strcmp(c->arch, "phi3") == 0;
+        const char *const qkv = "attn_qkv.weight";
+        naive_rows(m, l, phi ? qkv : "attn_q.weight", 0, h, d, qd, q);
+        naive_rows(m, l, phi ? qkv : "attn_k.weight", phi ? qd : 0, h, d, kvd, naive_k[l][pos]);
+        naive_rows(m, l, phi ? qkv : "attn_v.weight", phi ? qd + kvd : 0, h, d, kvd,
+                   naive_v[l][pos]);
         naive_bias(m, l, "attn_q.bias", qd, q);
         naive_bias(m, l, "attn_k.bias", kvd, naive_k[l][pos]);
         naive_bias(m, l, "attn_v.bias", kvd, naive_v[l][pos]);
@@ -177,8 +187,8 @@ static void naive_step(const struct eng_model *m, int32_t token, int pos, double
         for (int i = 0; i < d; i++)
             x[i] += h[i];
         naive_norm(m, l, "ffn_norm.weight", x, d, h);
-        naive_matmul(m, l, "ffn_gate.weight", h, d, c->d_ff, gate);
-        naive_matmul(m, l, "ffn_up.weight", h, d, c->d_ff, up);
+        naive_rows(m, l, phi ? "ffn_up.weight" : "ffn_gate.weight", 0, h, d, c->d_ff, gate);
+        naive_rows(m, l, "ffn_up.weight", phi ? c->d_ff : 0, h, d, c->d_ff, up);
         for (int i = 0; i < c->d_ff; i++)
             gate[i] = (gemma ? gelu(gate[i]) : gate[i] / (1 + exp(-gate[i]))) * up[i];
         naive_matmul(m, l, "ffn_down.weight", gate, c->d_ff, d, h);
@@ -288,6 +298,9 @@ static void agrees_with_the_formula(void **state)
     check_against_naive("--arch qwen3 --layers 2 --type q4_0 --untied --heads 2 --head-dim 64", 1);
     check_against_naive("--arch gemma3 --layers 7 --head-dim 24 --window 9", 1);
     check_against_naive("--arch gemma3 --layers 6 --type q8_0 --head-dim 64 --window 100", 1);
+    check_against_naive("--arch phi3 --layers 3 --untied", 1);
+    check_against_naive("--arch phi3 --layers 2 --type q4_0 --kv-heads 1 --window 7", 1);
+    check_against_naive("--arch phi3 --layers 2 --rot-dim 12", 1);
 }
 
 static void rope_scaling_is_obeyed(void **state)
@@ -318,9 +331,12 @@ static void other_graphs_are_refused(void **state)
         {"--u32 llama.attention.value_length=8", "llama.attention.value_length", "8"},
         {"--u32 llama.attention.key_length=32", "blk.0.attn_q.weight", "128"},
         {"--f32 llama.rope.scaling.attn_factor=2", "llama.rope.scaling.attn_factor", "2"},
-        {"--arch mamba", "general.architecture", "ours: llama, qwen2, qwen3, gemma3"},
+        {"--arch mamba", "general.architecture", "ours: llama, qwen2, qwen3, gemma3, phi3"},
         {"--arch qwen2 --vector blk.0.attn_output.bias", "blk.0.attn_output.bias", "qwen2 graph"},
         {"--arch llama --vector blk.0.attn_q_norm.weight", "attn_q_norm.weight", "llama graph"},
+        {"--arch phi3 --vector rope_factors_long.weight", "rope_factors_long", "longrope"},
+        {"--arch phi3 --str phi3.rope.scaling.type=longrope", "rope.scaling.type", "longrope"},
+        {"--arch phi3 --vector blk.0.ffn_gate.weight", "blk.0.ffn_gate.weight", "phi3 graph"},
         {"--arch gemma3", "gemma3.attention.sliding_window", "lacks"},
         {"--arch gemma3 --window 5 --f32 gemma3.final_logit_softcapping=30",
          "gemma3.final_logit_softcapping", "30"},
@@ -344,10 +360,12 @@ static void other_graphs_are_refused(void **state)
 static void a_split_is_exact(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"--layers 5", "--layers 3 --type q4_1 --untied",
+    static const char *const kinds[] = {"--layers 5",
+                                        "--layers 3 --type q4_1 --untied",
                                         "--arch qwen2 --layers 3",
                                         "--arch qwen3 --layers 3 --head-dim 24",
-                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5"};
+                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5",
+                                        "--arch phi3 --layers 3 --untied --window 6"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 2 * N; i++) {
         const enum kern_kv_type kv = i < N ? KERN_KV_F16 : KERN_KV_F32;
@@ -398,10 +416,12 @@ static void a_split_is_exact(void **state)
 static void nobody_feels_the_batch(void **state)
 {
     (void)state;
-    static const char *const kinds[] = {"--layers 4", "--layers 3 --type q8_0",
+    static const char *const kinds[] = {"--layers 4",
+                                        "--layers 3 --type q8_0",
                                         "--arch qwen2 --layers 3",
                                         "--arch qwen3 --layers 3 --head-dim 24",
-                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5"};
+                                        "--arch gemma3 --layers 7 --head-dim 24 --window 5",
+                                        "--arch phi3 --layers 3 --untied --window 6"};
     enum { N = sizeof kinds / sizeof kinds[0] };
     for (int i = 0; i < 3 * N; i++) {
         struct ours o = ours_open(kinds[i % N], 1 + i / N);

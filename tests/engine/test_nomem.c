@@ -105,10 +105,9 @@ static int scenario(const char *path)
     return rc;
 }
 
-static void every_allocation_may_fail(void **state)
+static void each_may_fail(const char *options)
 {
-    (void)state;
-    const char *path = tiny_make("--layers 2");
+    const char *path = tiny_make(options);
     int n = 0, rc = -1;
     for (; rc != 0 && n < 5000; n++) {
         atomic_store(&left, n);
@@ -121,6 +120,16 @@ static void every_allocation_may_fail(void **state)
     }
     assert_int_equal(rc, 0);
     assert_true(n > 30);
+}
+
+/* Of each kind of tensor that an architecture may have, one. */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    each_may_fail("--layers 2");
+    each_may_fail("--arch qwen2 --layers 2");
+    each_may_fail("--arch gemma3 --layers 2 --window 4");
+    each_may_fail("--arch phi3 --layers 2");
 }
 
 int main(void)

@@ -73,6 +73,8 @@ const struct base_opt edge_opt[] = {
     {"target", BASE_OPT_LIST, AT(target), 0, 16, NULL, NULL, NULL,
      "What the edge must know of a target: name=NAME model=MODEL. MODEL is the name that prompts to it "
      "carry; without an entry it is model.name."},
+    {"uplink.patience_ms", BASE_OPT_INT, AT(uplink_patience_ms), 10, 3600000, "10000", "ms", NULL,
+     "A cloud that owes a word and says none for this long is given up: the request falls back."},
     {"uplink.queue_bytes", BASE_OPT_INT, AT(uplink_queue_bytes), MIB, 1024 * MIB, "67108864", "bytes",
      NULL, "Released bytes that wait for the uplink to take them; past it the request falls back."},
 

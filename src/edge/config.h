@@ -23,7 +23,7 @@ struct edge_config {
     struct base_strlist caller, target;
 
     char *uplink_program, *uplink_config;
-    int64_t uplink_queue_bytes;
+    int64_t uplink_queue_bytes, uplink_patience_ms;
 
     int64_t limit_max_tok, limit_default_max_tok, limit_deadline_ms, limit_default_deadline_ms;
     int64_t limit_answer_bytes;

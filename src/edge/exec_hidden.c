@@ -169,8 +169,10 @@ static void rows_go_on(struct edge_req *r)
     }
     if (!h->hello_ok || h->up == NULL)
         return;
-    if (all)
+    if (all) {
         h->state = WAIT_CLOUD;
+        edge_req_await_cloud(r, true);
+    }
     if (rows_send(r, &err) != 0)
         lost(r, &err);
 }
@@ -227,6 +229,7 @@ static void lost(struct edge_req *r, const struct base_err *why)
     if (h->alone)
         return;
     h->alone = true;
+    edge_req_await_cloud(r, false);
     edge_gate_leave(h->up, true);
     h->up = NULL;
     if (!edge_req_note_fall_back(r, why))
@@ -267,6 +270,7 @@ static bool hello_take(struct edge_req *r, const struct wire_hello *hello)
         return false;
     }
     h->hello_ok = true;
+    edge_req_await_cloud(r, false);
     rows_go_on(r);
     return !r->ended;
 }
@@ -287,6 +291,7 @@ static bool token_take(struct edge_req *r, const struct wire_token *t)
         p.top[p.n_top++].logprob = t->top_logprob[i];
     }
     h->state = WAIT_ROWS; /* the cloud owes nothing now */
+    edge_req_await_cloud(r, false);
     if (edge_answer_token(r, &p, EDGE_TIER_EDGE | EDGE_TIER_CLOUD))
         return false;
     token_feed(r, t->token);
@@ -306,6 +311,7 @@ static bool state_take(struct edge_req *r, const struct wire_rows *s)
         return false;
     }
     h->state = WAIT_HEAD;
+    edge_req_await_cloud(r, false);
     int rc = run_set(h, h->n_layer, h->n_layer, ENG_OUT_TOKEN, 0, &err);
     if (rc == 0)
         rc = eng_job_feed_rows(h->job, s->x, 1, &err);
@@ -464,6 +470,13 @@ static void start(struct edge_req *r)
         rc = open_send(r, &err);
     if (rc != 0)
         lost(r, &err);
+    else
+        edge_req_await_cloud(r, true);
+}
+
+static void silent(struct edge_req *r)
+{
+    lost_f(r, BASE_ETIMEOUT, "the target said nothing for too long");
 }
 
 static void stop(struct edge_req *r)
@@ -479,4 +492,5 @@ static void stop(struct edge_req *r)
     r->x = NULL;
 }
 
-const struct edge_exec edge_exec_hidden = {.needs_session = true, .start = start, .stop = stop};
+const struct edge_exec edge_exec_hidden = {
+    .needs_session = true, .start = start, .stop = stop, .silent = silent};

@@ -70,6 +70,7 @@ static void on_data(void *arg, const uint8_t *p, size_t len)
     struct edge_req *r = arg;
     struct prompt *x = r->x;
     struct api_delta d;
+    edge_req_await_cloud(r, true);
     int rc = api_stream_feed(x->in, p, len);
     while (rc == 0 && (rc = api_stream_next(x->in, &d)) == 1) {
         if (delta_take(r, &d))
@@ -135,6 +136,13 @@ static void start(struct edge_req *r)
         rc = body_send(r, x, &err);
     if (rc != 0)
         edge_req_fall_back(r, &err);
+    else
+        edge_req_await_cloud(r, true);
+}
+
+static void silent(struct edge_req *r)
+{
+    lost(r, BASE_ETIMEOUT, "the target said nothing for too long");
 }
 
 static void stop(struct edge_req *r)
@@ -147,4 +155,5 @@ static void stop(struct edge_req *r)
     r->x = NULL;
 }
 
-const struct edge_exec edge_exec_prompt = {.needs_session = false, .start = start, .stop = stop};
+const struct edge_exec edge_exec_prompt = {
+    .needs_session = false, .start = start, .stop = stop, .silent = silent};

@@ -45,6 +45,7 @@ static void exec_stop(struct edge_req *r)
 {
     const struct edge_exec *x = r->exec;
     r->exec = NULL;
+    net_timer_clear(r->patience);
     if (x != NULL && r->started)
         x->stop(r);
     r->started = false;
@@ -153,6 +154,21 @@ static void on_deadline(void *arg)
         edge_req_finish(r, "length");
 }
 
+static void on_silence(void *arg)
+{
+    struct edge_req *r = arg;
+    if (r->exec != NULL && r->exec->silent != NULL)
+        r->exec->silent(r);
+}
+
+void edge_req_await_cloud(struct edge_req *r, bool waits)
+{
+    if (waits && r->exec != NULL && r->exec->silent != NULL)
+        net_timer_set(r->patience, r->e->cfg.uplink_patience_ms * 1000);
+    else
+        net_timer_clear(r->patience);
+}
+
 void edge_req_fail_all(struct edge *e, const char *why)
 {
     struct edge_req *next;
@@ -174,6 +190,7 @@ static void req_free(struct edge_req *r)
     edge_uplink_forget(e->uplink, &r->out_bytes);
     edge_answer_fini(&r->answer);
     net_timer_free(r->deadline);
+    net_timer_free(r->patience);
     free(r->prompt);
     base_arena_fini(&r->arena);
     free(r);
@@ -446,15 +463,21 @@ static void plain_error(struct net_req *http, int status, const char *message)
 void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
 {
     struct edge_req *r = calloc(1, sizeof *r);
-    struct net_timer *t = r != NULL ? net_timer_new(e->loop, on_deadline, r) : NULL;
-    if (t == NULL) {
+    if (r != NULL) {
+        r->deadline = net_timer_new(e->loop, on_deadline, r);
+        r->patience = net_timer_new(e->loop, on_silence, r);
+    }
+    if (r == NULL || r->deadline == NULL || r->patience == NULL) {
+        if (r != NULL) {
+            net_timer_free(r->deadline);
+            net_timer_free(r->patience);
+        }
         free(r);
         plain_error(http, 503, "out of memory");
         return;
     }
     r->e = e;
     r->http = http;
-    r->deadline = t;
     r->start_us = base_clock_mono_us();
     r->created_us = base_clock_real_us();
     r->api.is_chat = is_chat;

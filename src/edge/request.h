@@ -20,6 +20,7 @@ struct edge_exec {
     bool needs_session;
     void (*start)(struct edge_req *r);
     void (*stop)(struct edge_req *r);
+    void (*silent)(struct edge_req *r); /* the cloud lost our patience; NULL: never awaits it */
 };
 extern const struct edge_exec edge_exec_local, edge_exec_prompt, edge_exec_hidden;
 
@@ -36,6 +37,7 @@ struct edge_req {
     int64_t start_us, created_us; /* monotonic, real */
     int64_t deadline_us;          /* monotonic */
     struct net_timer *deadline;
+    struct net_timer *patience; /* with a cloud that owes us something */
 
     struct rt_facts facts;
     struct rt_decision dec;
@@ -79,6 +81,10 @@ bool edge_req_note_fall_back(struct edge_req *r, const struct base_err *why);
 /* Replaces the executor (stopping the present one) and starts it, perhaps after waiting for a
  * session. */
 void edge_req_run(struct edge_req *r, const struct edge_exec *x);
+
+/* An executor starts (again) or ends to wait for the cloud: after uplink.patience_ms without a word
+ * its `silent` is called. Stopping it ends the wait. */
+void edge_req_await_cloud(struct edge_req *r, bool waits);
 
 /* Decides again with more facts. true if the outcome is now to be carried out elsewhere; the caller
  * then calls edge_req_carry_out. */

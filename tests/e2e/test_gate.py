@@ -257,6 +257,34 @@ def test_uplink_that_cannot_start_is_retried_slowly():
         assert 3 <= starts <= 8, starts  # 0.1 + 0.2 + 0.4 + 0.8 + 1.6 s …
 
 
+def test_a_silent_cloud_is_given_up():
+    patience = {"uplink__patience_ms": 200}
+    hidden = wp.split_policy({"public.navigation": ("hidden", 2, "cloud", "f32", "local")})
+    with wp.Folder() as f:
+        want = local_answer(f)
+        for name, policy, cls, answer in (
+                ("prompt", POLICY, "public.general", [["wait_cancel", 0]]),
+                ("head-only", POLICY, "public.general", [["head", 200], ["wait_cancel", 0]]),
+                ("hidden", hidden, "public.navigation", [["first", 0], ["wait_cancel", 0]])):
+            g = Gate(f, answer, policy, name=name, **patience)
+            s, h, b = ask(g, cls)
+            eq((s, h["x-waypost-route"], h["x-waypost-tier"]), (200, "local", "edge"), name)
+            eq(b["choices"][0]["message"]["content"], want, name)
+            wp.wait_for(lambda: g.got("cancel"), name, 5)
+            g.edge.stop()
+        # After the first words: the answer goes on, once.
+        g = Gate(f, [["head", 200], ["data", sse("Ro")], ["wait_cancel", 0]], name="stalls", **patience)
+        s, h, b = ask(g)
+        text = b["choices"][0]["message"]["content"]
+        eq((s, b["waypost"]["tier"], text.startswith("Ro")),
+           (200, "both", True), "goes on")
+        # Where nothing may stand in, it is an error that says so.
+        s, _, b = ask(g, "public.media")
+        eq(s, 503, "no fallback")
+        assert "deadline" in b["error"]["message"], b
+        g.edge.stop()
+
+
 def test_client_gone_cancels():
     with wp.Folder() as f:
         g = Gate(f, [["head", 200], ["data", sse("He")], ["wait_cancel", 0]])

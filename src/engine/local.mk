@@ -3,6 +3,8 @@ noinst_LIBRARIES += libwp_engine.a
 libwp_engine_a_SOURCES = \
 	src/engine/chat.c \
 	src/engine/chat.h \
+	src/engine/chat_format.c \
+	src/engine/chat_int.h \
 	src/engine/config.c \
 	src/engine/exec.h \
 	src/engine/forward.c \

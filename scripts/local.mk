@@ -20,6 +20,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/quickstart \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/deps.sh \
+	scripts/lib/gemma_exact.py \
 	scripts/lib/gguf_expand.py \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \

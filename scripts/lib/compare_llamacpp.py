@@ -14,12 +14,14 @@ import llama_cpp
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.dont_write_bytecode = True
+import gemma_exact  # noqa: E402
 import gguf_expand  # noqa: E402
 import mixed_texts  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 F32, F16 = 0, 1  # ggml's type numbers
 CHUNK = 512
+N_EXACT = 128  # positions in double precision
 
 
 class Ours:
@@ -129,6 +131,19 @@ def check_tokens(ctl, model, theirs):
     return len(texts), [i for i, t in enumerate(texts) if theirs.tokenize(t.encode()) != ours[i]]
 
 
+def check_gemma(ctl, exact_file, theirs, ids, bound):
+    """Both engines beside the formula in double precision, and it beside itself with ggml's GELU."""
+    ids, meta = ids[:N_EXACT], theirs.llm.metadata
+    formula = gemma_exact.logits(exact_file, meta, ids, gemma_exact.gelu)
+    rounded = gemma_exact.logits(exact_file, meta, ids, gemma_exact.gelu_f16)
+    rms, top1 = compare(Ours(ctl, exact_file, F32).logits(ids), formula)
+    bound(rms <= 1e-5 and top1 >= 0.999,
+          f"F32, beside the formula in double precision, {len(ids)} positions: relative rms {rms:.2e} (at "
+          f"most 1e-5), same top token {100 * top1:.2f} % (at least 99.9 %)")
+    print(f"     llama.cpp beside the formula: {compare(theirs.logits(ids), formula)[0]:.2e}; the formula with "
+          f"GELU rounded to f16 as ggml does: {compare(rounded, formula)[0]:.2e}", flush=True)
+
+
 def write_golden(path, text_file, ids, logits):
     """Top five of some rows; ids and numbers from llama.cpp on the exact weights."""
     rows = []
@@ -229,12 +244,14 @@ def main():
     rms, top1 = compare(Ours(a.ctl, exact_file, F32).logits(ids), ref)
     result["f32"] = {"rms": rms, "top1": top1}
     bound(len(ids) >= 1000, f"{len(ids)} positions")
-    gelu = exact.arch().startswith("gemma")
+    gelu = exact.arch() == "gemma3"
     most, least = (GELU_RMS, 0.995) if gelu else (1e-5, 0.999)
     bound(rms <= most, f"F32 weights, F32 K/V: relative rms {rms:.2e} (at most {most:.0e})")
     bound(top1 >= least,
           f"F32 weights, F32 K/V: same top token {100 * top1:.2f} % (at least {100 * least:.1f} %)")
 
+    if gelu:
+        check_gemma(a.ctl, exact_file, exact, ids, bound)
     exact_ppl = perplexity(exact, ids, bos)
     del exact
     for engine in (Theirs(a.model, F16, max(a.max_tok, CHUNK)), Ours(a.ctl, a.model, F16)):

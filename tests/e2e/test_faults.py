@@ -228,7 +228,7 @@ def test_cut_link():
             st = cut_in_the_middle(s, cls, wire.cut, n_tok=200)
             eq((st.status, st.n_final, st.done, st.error), (200, 1, True, None), cls)
             eq(st.final["tier"], "both", cls)
-            assert time.monotonic() - start < 30, "long before the deadline"
+            assert time.monotonic() - start < 100, "before the deadline of 120 s, on slow builds too"
 
 
 def test_client_gone_stops_both_tiers():

@@ -62,7 +62,9 @@ class Gate:
                                          "answer": answer[on == "data":], "on": on}))
 
     def got(self, kind=None):
-        lines = [json.loads(x) for x in self.log_path.read_text().splitlines()]
+        # The uplink may be writing its next line: only those that have ended count.
+        text = self.log_path.read_text()
+        lines = [json.loads(x) for x in text[:text.rfind("\n") + 1].splitlines()]
         return [x for x in lines if kind is None or x["type"] == kind]
 
 

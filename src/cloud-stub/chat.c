@@ -235,7 +235,9 @@ static int job_start(struct stub_req *r, const int32_t *ids, int n, struct base_
     int rc =
         eng_text_new(&c->decode, eng_model_tok(r->stub->model), c->req.stop, c->req.n_stop, err);
     if (rc == 0)
-        rc = eng_job_open(&c->job, r->stub->sched, &run, &sp, 0, on_event, r, err);
+        rc = eng_job_open(&c->job, r->stub->sched,
+                          &(struct eng_job_opt){.run = run, .sample = sp, .priority = 0}, on_event,
+                          r, err);
     return rc != 0 ? rc : eng_job_feed_tokens(c->job, ids, n, err);
 }
 

@@ -203,7 +203,9 @@ static int open_job(struct stub_req *r, const struct wire_open *o, struct base_e
                                    .n_top = o->n_top,
                                    .logprobs = true};
     struct eng_job_run run = run_for(r, true);
-    return eng_job_open(&s->job, r->stub->sched, &run, &sp, 0, on_event, r, err);
+    return eng_job_open(&s->job, r->stub->sched,
+                        &(struct eng_job_opt){.run = run, .sample = sp, .priority = 0}, on_event, r,
+                        err);
 }
 
 static void take_open(struct stub_req *r, const struct wire_open *o)

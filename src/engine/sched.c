@@ -176,11 +176,10 @@ bool eng_sched_has_room(const struct eng_sched *s)
     return s->n_open < s->o.max_job && s->n_alive < 2 * s->o.max_job;
 }
 
-int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_run *run,
-                 const struct eng_sample_params *sp, int priority, eng_job_cb *cb, void *arg,
-                 struct base_err *err)
+int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_opt *opt,
+                 eng_job_cb *cb, void *arg, struct base_err *err)
 {
-    int rc = check_run(s, run, err);
+    int rc = check_run(s, &opt->run, err);
     if (rc != 0)
         return rc;
     if (!eng_sched_has_room(s))
@@ -191,8 +190,8 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->sched = s;
     j->cb = cb;
     j->arg = arg;
-    j->priority = priority;
-    j->run = *run;
+    j->priority = opt->priority;
+    j->run = opt->run;
     j->todo_end = &j->todo;
     j->last_pick = -1;
     j->open_cmd = (struct sched_cmd){.kind = SCHED_OPEN, .job = j};
@@ -203,7 +202,8 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     if (j->planned == NULL)
         rc = base_err_set(err, BASE_ENOMEM, "job", "no memory");
     if (rc != 0 || (rc = eng_session_new(&j->session, s->m, s->o.n_ctx, s->o.kv, err)) != 0 ||
-        (rc = eng_sampler_new(&j->sampler, sp, eng_model_config(s->m)->n_vocab, err)) != 0) {
+        (rc = eng_sampler_new(&j->sampler, &opt->sample, eng_model_config(s->m)->n_vocab, err)) !=
+            0) {
         job_free(j);
         return rc;
     }

@@ -62,12 +62,18 @@ struct eng_event {
 };
 typedef void eng_job_cb(struct eng_job *j, const struct eng_event *ev, void *arg);
 
+/* What a job is, from open to close. Copied. */
+struct eng_job_opt {
+    struct eng_job_run run;
+    struct eng_sample_params sample;
+    int priority; /* higher first */
+};
+
 /* A new job with its own session and sampler. Decode rows of all jobs run in every step; among those
  * that prefill, only the ones of the highest priority do. Errors: BASE_EBUSY (max_job), BASE_EINVAL
  * (range not held, autoregress where it can't be, the sampler's), BASE_ENOMEM. */
-int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_run *run,
-                 const struct eng_sample_params *sp, int priority, eng_job_cb *cb, void *arg,
-                 struct base_err *err) BASE_MUST_CHECK;
+int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_opt *opt,
+                 eng_job_cb *cb, void *arg, struct base_err *err) BASE_MUST_CHECK;
 
 /* Feeds are copied and run in order. The event comes once the whole feed has run (ROWS: one a chunk).
  * feed_rows: rows[n][d_model] enter layer_begin. Fed tokens count for the repetition penalty; the

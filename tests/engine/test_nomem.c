@@ -68,7 +68,8 @@ static int run_job(struct eng_sched *s, struct base_err *err)
     p.temperature = 1.0f;
     struct seen seen = {0};
     struct eng_job *j = NULL;
-    int rc = eng_job_open(&j, s, &run, &p, 0, see, &seen, err);
+    int rc = eng_job_open(&j, s, &(struct eng_job_opt){.run = run, .sample = p, .priority = 0}, see,
+                          &seen, err);
     if (rc == 0)
         rc = eng_job_accept(j, ids, 2);
     if (rc == 0)

@@ -85,7 +85,8 @@ static struct eng_job *job(struct eng_sched *s, const struct eng_job_run *run, s
     struct base_err err = {0};
     const struct eng_sample_params p = ENG_SAMPLE_GREEDY;
     memset(to, 0, sizeof *to);
-    if (eng_job_open(&j, s, run, &p, 0, see, to, &err) != 0)
+    if (eng_job_open(&j, s, &(struct eng_job_opt){.run = *run, .sample = p, .priority = 0}, see, to,
+                     &err) != 0)
         fail_msg("%s: %s", err.place, err.msg);
     return j;
 }
@@ -302,13 +303,22 @@ static void bad_calls_are_refused(void **state)
         {0, LAYERS, ENG_OUT_ROWS, true, 5},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(eng_job_open(&j, s, &bad[i], &p, 0, see, &saw, &err), BASE_EINVAL);
-    assert_int_equal(eng_job_open(&j, s, &answer, &wild, 0, see, &saw, &err), BASE_EINVAL);
+        assert_int_equal(
+            eng_job_open(&j, s, &(struct eng_job_opt){.run = bad[i], .sample = p, .priority = 0},
+                         see, &saw, &err),
+            BASE_EINVAL);
+    assert_int_equal(
+        eng_job_open(&j, s, &(struct eng_job_opt){.run = answer, .sample = wild, .priority = 0},
+                     see, &saw, &err),
+        BASE_EINVAL);
     assert_string_equal(err.place, "top_p");
     j = job(s, &answer, &saw);
     k = job(s, &(struct eng_job_run){1, 2, ENG_OUT_ROWS, false, 0}, &saw);
     struct eng_job *third = NULL;
-    assert_int_equal(eng_job_open(&third, s, &answer, &p, 0, see, &saw, &err), BASE_EBUSY);
+    assert_int_equal(eng_job_open(&third, s,
+                                  &(struct eng_job_opt){.run = answer, .sample = p, .priority = 0},
+                                  see, &saw, &err),
+                     BASE_EBUSY);
     const int32_t id = 289, good = 3;
     assert_int_equal(eng_job_feed_tokens(j, &id, 1, &err), BASE_EINVAL);
     assert_int_equal(eng_job_feed_tokens(j, &good, 0, &err), BASE_EINVAL);
@@ -370,7 +380,9 @@ static void closing_is_always_safe(void **state)
         struct base_err err = {0};
         memset(&saw[i], 0, sizeof saw[i]);
         saw[i].close_after = i % 3 == 0 ? 1 + i % 4 : 0;
-        const int rc = eng_job_open(&j[i], s, &answer, &p, i % 2, see, &saw[i], &err);
+        const int rc = eng_job_open(
+            &j[i], s, &(struct eng_job_opt){.run = answer, .sample = p, .priority = i % 2}, see,
+            &saw[i], &err);
         if (rc == BASE_EBUSY) {
             busy++;
         } else {
@@ -403,7 +415,10 @@ static bool high_is_first(void)
     const struct eng_job_run rows = {0, LAYERS, ENG_OUT_STATE, false, 0};
     struct eng_job *low = job(s, &rows, &low_saw), *high = NULL;
     memset(&high_saw, 0, sizeof high_saw);
-    assert_int_equal(eng_job_open(&high, s, &rows, &p, 1, see, &high_saw, &err), 0);
+    assert_int_equal(eng_job_open(&high, s,
+                                  &(struct eng_job_opt){.run = rows, .sample = p, .priority = 1},
+                                  see, &high_saw, &err),
+                     0);
     feed(low, ids, CTX / 2);
     feed(high, ids, CTX);
     wait_for(s, &high_saw.n_rows, 1);

@@ -1,6 +1,7 @@
 # Plain TAP, no cmocka: these cross-build and run under emulation (scripts/check-arm64).
 KERNEL_TESTS = \
 	tests/kernels/check_kernels \
+	tests/kernels/check_pack \
 	tests/kernels/check_pool \
 	tests/kernels/check_quant
 check_PROGRAMS += $(KERNEL_TESTS)
@@ -13,6 +14,11 @@ tests_kernels_check_kernels_SOURCES = \
 	tests/kernels/tap.h \
 	tests/kernels/types.h
 tests_kernels_check_kernels_LDADD = $(KERNEL_TEST_LIBS)
+tests_kernels_check_pack_SOURCES = \
+	tests/kernels/check_pack.c \
+	tests/kernels/tap.h \
+	tests/kernels/types.h
+tests_kernels_check_pack_LDADD = $(KERNEL_TEST_LIBS)
 tests_kernels_check_pool_SOURCES = tests/kernels/check_pool.c tests/kernels/tap.h
 tests_kernels_check_pool_LDADD = $(KERNEL_TEST_LIBS)
 tests_kernels_check_quant_SOURCES = \

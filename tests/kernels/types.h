@@ -30,6 +30,15 @@ static const struct type {
     {GGUF_IQ4_XS, "IQ4_XS", 256, 136, true, {0, -1}},
 };
 
+/* Where a block's f16 numbers stand; -1: no second. */
+static inline const int *f16_places(uint32_t type)
+{
+    static const int one[2] = {0, -1}, two[2] = {0, 2}, q6_k[2] = {208, -1};
+    const bool pair = type == GGUF_Q4_1 || type == GGUF_Q5_1 || type == GGUF_Q4_K ||
+                      type == GGUF_Q5_K;
+    return type == GGUF_Q6_K ? q6_k : pair ? two : one;
+}
+
 static inline size_t type_bytes(const struct type *t, int n)
 {
     return (size_t)(n / t->elems) * (size_t)t->bytes;

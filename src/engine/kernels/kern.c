@@ -35,6 +35,11 @@ static bool cpu_has_avx512(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq");
 }
+
+static bool cpu_has_vnni(void)
+{
+    return cpu_has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
 #endif
 
 static bool cpu_has_base(void)
@@ -50,11 +55,12 @@ static const struct {
 } known[] = {
     {"generic", kern_generic_init, cpu_has_base},
 #ifdef __x86_64__
-    {"avx2", kern_avx2_init, cpu_has_avx2},
-    {"avx512", kern_avx512_init, cpu_has_avx512},
+    {"avx2", kern_avx2_init, cpu_has_avx2},       {"avx512", kern_avx512_init, cpu_has_avx512},
+    {"vnni", kern_vnni_init, cpu_has_vnni},
 #else
     {"avx2", NULL, NULL},
     {"avx512", NULL, NULL},
+    {"vnni", NULL, NULL},
 #endif
 #ifdef __aarch64__
     {"neon", kern_neon_init, cpu_has_base},
@@ -91,8 +97,8 @@ static int find(const char *s, size_t len)
 static int unknown_name(const char *s, size_t len, struct base_err *err)
 {
     return base_err_set(err, BASE_EINVAL, "WAYPOST_CPU",
-                        "no kernel table is called '%.*s' (generic, avx2, avx512, neon)", (int)len,
-                        s);
+                        "no kernel table is called '%.*s' (generic, avx2, avx512, vnni, neon)",
+                        (int)len, s);
 }
 
 /* "-avx512,-avx2": marks what must not be used. */

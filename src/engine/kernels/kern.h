@@ -13,11 +13,44 @@
 
 #include "base/err.h"
 #include "engine/gguf.h"
+#include "engine/kernels/pack.h"
 
 enum kern_kv_type { KERN_KV_F32, KERN_KV_F16 };
 
+/* Rows of activations in 8 bits, as integer products want them. Each block of 32 inputs has a scale
+ * of its own: x = q * d, |q| <= 127. Rows stand in groups of 16, then at most one each of 8, 4, 2
+ * and 1 (kern_act_group), and within a group block by block: row k of a group of g that begins at
+ * row r0 has block b's q at q + r0 * n_in + (b * g + k) * 32, its d at d + r0 * n_in / 32 + b * g +
+ * k; halves of 16 inputs at twice that and the next g. */
+struct kern_act {
+    int n_in;
+    int8_t *q;       /* [n_row * n_in] */
+    float *d;        /* [n_row * n_in / 32] */
+    int32_t *minus;  /* as d: - sum of q over the block */
+    float *s;        /* as d: d * sum of q */
+    int32_t *minus_half; /* [n_row * n_in / 16]: of each half: [block][2][g] */
+    float *s_half;
+};
+
+static inline int kern_act_group(int n_left)
+{
+    return n_left >= 16 ? 16 : n_left >= 8 ? 8 : n_left >= 4 ? 4 : n_left >= 2 ? 2 : 1;
+}
+
 struct kern_ops {
     const char *name; /* "generic", "avx2", "avx512", "neon" */
+
+    /* x[n_in] -> row k of the group of g rows at row r0. Rounds to the nearest, ties to even. A row
+     * with NaN or infinity in a block gets a NaN as the block's d. */
+    void (*act_quant)(const struct kern_act *a, int r0, int g, int k, const float *x);
+
+    /* y[m * ldy + o] = sum over blocks of W[o] * x[m], o in [16 p0, 16 p1) and < w->n_out: products
+     * of a block in integers, then in f32, block after block (half after half where halves differ):
+     *     acc += (float)(sum of (code - off) * q) * (D * d), then acc += M * s if there is an M,
+     * with every product and sum rounded by itself (no fused multiply-add): so that all tables,
+     * plain C included, give the same bits. */
+    void (*matmul_pack)(const struct pack *w, int p0, int p1, const struct kern_act *x, int n_x,
+                        float *y, size_t ldy);
 
     /* y[m * ldy + r] = sum_i W[r][i] * x[m * ldx + i] for r in [r0, r1), m in [0, n_x).
      * W: rows of row_bytes in `type` (any supported one), n_in elements each; activations stay f32,

@@ -9,6 +9,10 @@ enum {
     KERN_ROWS = 4,   /* weight rows that matmul unpacks into scratch at a time */
 };
 
+/* Blocks of activations whose largest magnitude is below this become zeros: 127 divided by it would
+ * overflow only far below, and nothing that a model computes with is this small. */
+#define KERN_ACT_TINY 0x1p-100f
+
 /* GELU by tanh (Hendrycks and Gimpel, 2016), 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), is
  * x / (1 + exp(-x (KERN_GELU_1 + KERN_GELU_3 x^2))). */
 #define KERN_GELU_1 1.5957691f
@@ -24,6 +28,7 @@ static inline size_t kern_pad(int n)
 void kern_generic_init(struct kern_ops *ops);
 void kern_avx2_init(struct kern_ops *ops);
 void kern_avx512_init(struct kern_ops *ops);
+void kern_vnni_init(struct kern_ops *ops);
 void kern_neon_init(struct kern_ops *ops);
 
 #endif

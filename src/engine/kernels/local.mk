@@ -7,6 +7,8 @@ libwp_kern_a_SOURCES = \
 	src/engine/kernels/kern.h \
 	src/engine/kernels/kern_generic.c \
 	src/engine/kernels/kern_impl.h \
+	src/engine/kernels/pack.c \
+	src/engine/kernels/pack.h \
 	src/engine/kernels/simd_matmul.h \
 	src/engine/kernels/simd_unpack.h \
 	src/engine/kernels/simd_vec.h
@@ -18,13 +20,15 @@ libwp_quant_a_SOURCES = \
 	src/engine/quant_iq4.c
 libwp_quant_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
 if ARCH_X86
-KERNEL_LIBS += libwp_kern_avx2.a libwp_kern_avx512.a
-noinst_LIBRARIES += libwp_kern_avx2.a libwp_kern_avx512.a
+KERNEL_LIBS += libwp_kern_avx2.a libwp_kern_avx512.a libwp_kern_vnni.a
+noinst_LIBRARIES += libwp_kern_avx2.a libwp_kern_avx512.a libwp_kern_vnni.a
 libwp_kern_avx2_a_SOURCES = src/engine/kernels/kern_avx2.c
 libwp_kern_avx2_a_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c
 libwp_kern_avx512_a_SOURCES = src/engine/kernels/kern_avx512.c
 libwp_kern_avx512_a_CFLAGS = $(libwp_kern_avx2_a_CFLAGS) \
 	-mavx512f -mavx512bw -mavx512vl -mavx512dq
+libwp_kern_vnni_a_SOURCES = src/engine/kernels/kern_vnni.c
+libwp_kern_vnni_a_CFLAGS = $(libwp_kern_avx512_a_CFLAGS) -mavx512vnni
 endif
 if ARCH_ARM64
 KERNEL_LIBS += libwp_kern_neon.a

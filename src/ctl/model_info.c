@@ -144,7 +144,7 @@ int ctl_model_info(const struct ctl_model_args *a)
 
     struct eng_model *m = NULL;
     const struct eng_model_opt opt = {
-        .path = a->file, .layer_end = -1, .cpu = getenv("WAYPOST_CPU")};
+        .path = a->file, .layer_end = -1, .cpu = getenv("WAYPOST_CPU"), .look = true};
     const bool runs = eng_model_open(&m, &opt, &err) == 0;
     json_object_set_new(o, "runs", json_boolean(runs));
     if (runs) {

@@ -30,6 +30,7 @@ struct eng_exec {
     float *q, *att;   /* [max_row][n_head * head_dim] */
     float *k, *v;     /* [max_row][n_kv_head * head_dim] */
     float *gate, *up; /* [max_row][d_ff] */
+    struct kern_act act8; /* what the next products take, [max_row] rows of the widest input */
 
     uint8_t *scratch; /* [n_thread][scratch_bytes] for kernels */
     size_t scratch_bytes;

@@ -1,5 +1,6 @@
 /* The forward pass over the active rows, gathered into a dense block [n_act], so that each matrix
- * is read once for all of them.
+ * is read once for all of them. Two kinds of phases take turns: products, whose outputs are shared
+ * out between threads, and what is done row by row, where rows are.
  *
  * Why results don't depend on the batch: each kernel's output for a row depends on that row alone
  * (kern.h), and slices only share out rows, heads and outputs, never a sum. */
@@ -8,13 +9,16 @@
 #include <string.h>
 
 enum {
-    SLICE_OUT = 32,      /* smallest share of a matrix's outputs worth a slice */
+    SLICE_OUT = 32,      /* smallest share of a matrix's outputs worth a slice; whole panels */
     SLICES_A_THREAD = 4, /* so that a slow core doesn't hold up the step */
+    SLICE_ROWS = 16,     /* a group of kern_act */
 };
 
+/* ---- products ---- */
+
 struct mm {
-    const struct gguf_tensor *w;
-    float *y; /* [n_act][w->dim[1]] */
+    const struct eng_matrix *w;
+    float *y; /* [n_act][n_out] */
 };
 
 struct mm_arg {
@@ -24,34 +28,40 @@ struct mm_arg {
     int n_job, slice_out;
 };
 
-static int n_slice_of(const struct gguf_tensor *w, int slice_out)
+static int n_slice_of(const struct eng_matrix *w, int slice_out)
 {
-    return (int)((w->dim[1] + slice_out - 1) / slice_out);
+    return (int)((w->t.dim[1] + slice_out - 1) / slice_out);
 }
 
 static void mm_slice(void *arg, int slice, int worker)
 {
     const struct mm_arg *a = arg;
     const struct eng_exec *e = a->e;
+    const struct kern_ops *kern = e->m->kern;
     const struct mm *j = a->job;
     while (slice >= n_slice_of(j->w, a->slice_out)) {
         slice -= n_slice_of(j->w, a->slice_out);
         j++;
     }
-    const int n_in = (int)j->w->dim[0], n_out = (int)j->w->dim[1];
+    const struct gguf_tensor *t = &j->w->t;
+    const int n_in = (int)t->dim[0], n_out = (int)t->dim[1];
     const int r0 = slice * a->slice_out;
     const int r1 = r0 + a->slice_out < n_out ? r0 + a->slice_out : n_out;
-    e->m->kern->matmul(j->w->type, j->w->data, j->w->row_bytes, n_in, r0, r1, a->x, (size_t)n_in,
-                       e->n_act, j->y, (size_t)n_out,
-                       e->scratch + (size_t)worker * e->scratch_bytes);
+    if (j->w->p.form != NULL)
+        kern->matmul_pack(&j->w->p, r0 / PACK_OUT, (r1 + PACK_OUT - 1) / PACK_OUT, &e->act8,
+                          e->n_act, j->y, (size_t)n_out);
+    else
+        kern->matmul(t->type, t->data, t->row_bytes, n_in, r0, r1, a->x, (size_t)n_in, e->n_act,
+                     j->y, (size_t)n_out, e->scratch + (size_t)worker * e->scratch_bytes);
 }
 
-/* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread. */
+/* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread. x
+ * has been rounded (below) where a matrix is packed. */
 static void matmul(struct eng_exec *e, const float *x, const struct mm *job, int n_job)
 {
     int64_t n_out = 0;
     for (int i = 0; i < n_job; i++)
-        n_out += job[i].w->dim[1];
+        n_out += job[i].w->t.dim[1];
     int64_t share = n_out / ((int64_t)e->n_thread * SLICES_A_THREAD);
     share = share / SLICE_OUT * SLICE_OUT;
     struct mm_arg a = {e, x, job, n_job, share < SLICE_OUT ? SLICE_OUT : (int)share};
@@ -61,67 +71,105 @@ static void matmul(struct eng_exec *e, const float *x, const struct mm *job, int
     eng_pool_run(e->pool, mm_slice, &a, n_slice);
 }
 
-/* y[i] += b; no b, no change */
-static void add_bias(struct eng_exec *e, float *y, const float *b, int n)
+/* ---- rows ---- */
+
+/* What is done to rows [i0, i1) of the active ones between two products. */
+typedef void rows_fn(struct eng_exec *e, int layer, int i0, int i1);
+
+struct rows_arg {
+    struct eng_exec *e;
+    rows_fn *fn;
+    int layer, n;
+};
+
+static void rows_slice(void *arg, int slice, int worker)
 {
-    for (int i = 0; b != NULL && i < e->n_act; i++)
+    const struct rows_arg *a = arg;
+    (void)worker;
+    const int i0 = slice * SLICE_ROWS;
+    a->fn(a->e, a->layer, i0, i0 + SLICE_ROWS < a->n ? i0 + SLICE_ROWS : a->n);
+}
+
+/* Few rows are one slice: no other thread is woken for them. */
+static void each_row(struct eng_exec *e, rows_fn *fn, int layer, int n)
+{
+    struct rows_arg a = {e, fn, layer, n};
+    eng_pool_run(e->pool, rows_slice, &a, (n + SLICE_ROWS - 1) / SLICE_ROWS);
+}
+
+/* x[i][n] -> e->act8, if a product may want it. */
+static void round_rows(struct eng_exec *e, const float *x, int n, int i0, int i1)
+{
+    if (e->m->packed == NULL || n % PACK_BLOCK != 0)
+        return;
+    struct kern_act act = e->act8;
+    act.n_in = n;
+    for (int r0 = i0, g; r0 < i1; r0 += g) {
+        g = kern_act_group(i1 - r0);
+        for (int k = 0; k < g; k++)
+            e->m->kern->act_quant(&act, r0, g, k, x + (size_t)(r0 + k) * (size_t)n);
+    }
+}
+
+/* y[i] += b; no b, no change */
+static void add_bias(struct eng_exec *e, float *y, const float *b, int n, int i0, int i1)
+{
+    for (int i = i0; b != NULL && i < i1; i++)
         e->m->kern->add(y + (size_t)i * (size_t)n, b, n);
 }
 
-/* q, k, v = W h + b, for the models that have b */
-static void project(struct eng_exec *e, const struct eng_layer *w)
-{
-    const struct eng_config *c = &e->m->c;
-    matmul(e, e->h, (struct mm[]){{&w->q, e->q}, {&w->k, e->k}, {&w->v, e->v}}, 3);
-    add_bias(e, e->q, w->q_bias, c->n_head * c->head_dim);
-    add_bias(e, e->k, w->k_bias, c->n_kv_head * c->head_dim);
-    add_bias(e, e->v, w->v_bias, c->n_kv_head * c->head_dim);
-}
-
 /* Each of the n heads a row of y by itself: y = rmsnorm(y) * w; no w, no change */
-static void norm_heads(struct eng_exec *e, float *y, const float *w, int n)
+static void norm_heads(struct eng_exec *e, float *y, const float *w, int n, int i0, int i1)
 {
     const int dim = e->m->c.head_dim;
-    for (int i = 0; w != NULL && i < e->n_act * n; i++, y += dim)
-        e->m->kern->rmsnorm(y, y, w, dim, e->m->c.rms_eps);
+    for (int i = i0 * n; w != NULL && i < i1 * n; i++)
+        e->m->kern->rmsnorm(y + (size_t)i * (size_t)dim, y + (size_t)i * (size_t)dim, w, dim,
+                            e->m->c.rms_eps);
 }
 
 /* h[i] = rmsnorm(x[row i]) * w */
-static void norm(struct eng_exec *e, const float *w, const int *rows, int n)
+static void norm(struct eng_exec *e, const float *w, const int *rows, int i0, int i1)
 {
     const int d = e->m->c.d_model;
-    for (int i = 0; i < n; i++)
+    for (int i = i0; i < i1; i++)
         e->m->kern->rmsnorm(e->h + (size_t)i * (size_t)d, eng_exec_x(e, rows[i]), w, d,
                             e->m->c.rms_eps);
 }
 
 /* h[i] = rmsnorm(h[i]) * w; no w, no change */
-static void norm_out(struct eng_exec *e, const float *w)
+static void norm_out(struct eng_exec *e, const float *w, int i0, int i1)
 {
     const int d = e->m->c.d_model;
-    for (int i = 0; w != NULL && i < e->n_act; i++) {
+    for (int i = i0; w != NULL && i < i1; i++) {
         float *h = e->h + (size_t)i * (size_t)d;
         e->m->kern->rmsnorm(h, h, w, d, e->m->c.rms_eps);
     }
 }
 
 /* x[row i] += h[i] */
-static void add_back(struct eng_exec *e)
+static void add_back(struct eng_exec *e, int i0, int i1)
 {
     const int d = e->m->c.d_model;
-    for (int i = 0; i < e->n_act; i++)
+    for (int i = i0; i < i1; i++)
         e->m->kern->add(eng_exec_x(e, e->act[i]), e->h + (size_t)i * (size_t)d, d);
 }
 
+static void enter_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    const struct eng_layer *w = &e->m->w.layer[l];
+    norm(e, w->attn_norm, e->act, i0, i1);
+    round_rows(e, e->h, e->m->c.d_model, i0, i1);
+}
+
 /* Turns q and k by their positions and appends k and v to their sessions. */
-static void rope_and_store(struct eng_exec *e, int layer)
+static void rope_and_store(struct eng_exec *e, int layer, int i0, int i1)
 {
     const struct eng_config *c = &e->m->c;
     const struct kern_ops *kern = e->m->kern;
     const size_t qd = (size_t)c->n_head * (size_t)c->head_dim;
     const size_t kvd = (size_t)c->n_kv_head * (size_t)c->head_dim;
     const bool local = c->rope_theta_local != 0.0f && eng_layer_windowed(c, layer);
-    for (int i = 0; i < e->n_act; i++) {
+    for (int i = i0; i < i1; i++) {
         const struct eng_row *r = &e->row[e->act[i]];
         const struct eng_session *s = r->seg->s;
         const float *cs = eng_exec_cos_sin(e, e->act[i], local);
@@ -132,6 +180,62 @@ static void rope_and_store(struct eng_exec *e, int layer)
         kern->kv_store(eng_session_kv(s, layer, 1) + at, e->v + (size_t)i * kvd, (int)kvd, s->kv);
     }
 }
+
+/* Biases and heads' norms for the models that have them. */
+static void place_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    const struct eng_layer *w = &e->m->w.layer[l];
+    const struct eng_config *c = &e->m->c;
+    add_bias(e, e->q, w->q_bias, c->n_head * c->head_dim, i0, i1);
+    add_bias(e, e->k, w->k_bias, c->n_kv_head * c->head_dim, i0, i1);
+    add_bias(e, e->v, w->v_bias, c->n_kv_head * c->head_dim, i0, i1);
+    norm_heads(e, e->q, w->q_norm, c->n_head, i0, i1);
+    norm_heads(e, e->k, w->k_norm, c->n_kv_head, i0, i1);
+    rope_and_store(e, l, i0, i1);
+}
+
+static void attended_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    (void)l;
+    round_rows(e, e->att, e->m->c.n_head * e->m->c.head_dim, i0, i1);
+}
+
+static void middle_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    const struct eng_layer *w = &e->m->w.layer[l];
+    norm_out(e, w->attn_post_norm, i0, i1);
+    add_back(e, i0, i1);
+    norm(e, w->ffn_norm, e->act, i0, i1);
+    round_rows(e, e->h, e->m->c.d_model, i0, i1);
+}
+
+/* gate = act(gate) * up */
+static void gate_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    (void)l;
+    const struct kern_ops *kern = e->m->kern;
+    const int n = e->m->c.d_ff;
+    for (int i = i0; i < i1; i++) {
+        const size_t at = (size_t)i * (size_t)n;
+        (e->m->c.act == ENG_GELU ? kern->gelu_mul : kern->silu_mul)(e->gate + at, e->up + at, n);
+    }
+    round_rows(e, e->gate, n, i0, i1);
+}
+
+static void leave_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    norm_out(e, e->m->w.layer[l].ffn_post_norm, i0, i1);
+    add_back(e, i0, i1);
+}
+
+static void head_rows(struct eng_exec *e, int l, int i0, int i1)
+{
+    (void)l;
+    norm(e, e->m->w.out_norm, e->want, i0, i1);
+    round_rows(e, e->h, e->m->c.d_model, i0, i1);
+}
+
+/* ---- attention ---- */
 
 struct attend_arg {
     struct eng_exec *e;
@@ -166,59 +270,48 @@ static void attend(struct eng_exec *e, int layer)
     eng_pool_run(e->pool, attend_slice, &a, e->n_act * e->m->c.n_head);
 }
 
-static void gate_slice(void *arg, int slice, int worker)
-{
-    (void)worker;
-    const struct eng_exec *e = arg;
-    const struct kern_ops *kern = e->m->kern;
-    const size_t at = (size_t)slice * (size_t)e->m->c.d_ff;
-    (e->m->c.act == ENG_GELU ? kern->gelu_mul : kern->silu_mul)(e->gate + at, e->up + at,
-                                                                e->m->c.d_ff);
-}
-
-/* gate = act(gate) * up */
-static void gate_mul(struct eng_exec *e)
-{
-    eng_pool_run(e->pool, gate_slice, e, e->n_act);
-}
+/* ---- a block, the head ---- */
 
 /* One transformer block: grouped-query attention, then the gated MLP, each on a normed copy of the
- * residual stream and added back to it (Touvron et al., LLaMA, 2023; Ainslie et al., GQA, 2023).
- * Biases, heads' norms and norms of what is added back are left out by models without them. */
+ * residual stream and added back to it (Touvron et al., LLaMA, 2023; Ainslie et al., GQA, 2023). */
 void eng_forward_layer(struct eng_exec *e, int l)
 {
     const struct eng_layer *w = &e->m->w.layer[l];
+    const int n = e->n_act;
 
-    norm(e, w->attn_norm, e->act, e->n_act);
-    project(e, w);
-    norm_heads(e, e->q, w->q_norm, e->m->c.n_head);
-    norm_heads(e, e->k, w->k_norm, e->m->c.n_kv_head);
-    rope_and_store(e, l);
+    each_row(e, enter_rows, l, n);
+    matmul(e, e->h, (struct mm[]){{&w->q, e->q}, {&w->k, e->k}, {&w->v, e->v}}, 3);
+    each_row(e, place_rows, l, n);
     attend(e, l);
+    each_row(e, attended_rows, l, n);
     matmul(e, e->att, (struct mm[]){{&w->o, e->h}}, 1);
-    norm_out(e, w->attn_post_norm);
-    add_back(e);
-
-    norm(e, w->ffn_norm, e->act, e->n_act);
+    each_row(e, middle_rows, l, n);
     matmul(e, e->h, (struct mm[]){{&w->gate, e->gate}, {&w->up, e->up}}, 2);
-    gate_mul(e);
+    each_row(e, gate_rows, l, n);
     matmul(e, e->gate, (struct mm[]){{&w->down, e->h}}, 1);
-    norm_out(e, w->ffn_post_norm);
-    add_back(e);
+    each_row(e, leave_rows, l, n);
 }
 
 /* 64 entries of the vocabulary for all rows that want logits, then out to each row's own buffer. */
 static void head_slice(void *arg, int slice, int worker)
 {
     struct eng_exec *e = arg;
-    const struct gguf_tensor *w = e->m->w.head;
-    const int n_in = (int)w->dim[0], n_out = (int)w->dim[1];
+    const struct eng_matrix *w = &e->m->w.head;
+    const int n_in = (int)w->t.dim[0], n_out = (int)w->t.dim[1];
     const int r0 = slice * ENG_SLICE_HEAD;
     const int n = n_out - r0 < ENG_SLICE_HEAD ? n_out - r0 : ENG_SLICE_HEAD;
     float *tile = e->tile + (size_t)worker * (size_t)e->max_row * ENG_SLICE_HEAD;
-    e->m->kern->matmul(w->type, (const uint8_t *)w->data + (size_t)r0 * w->row_bytes, w->row_bytes,
-                       n_in, 0, n, e->h, (size_t)n_in, e->n_want, tile, ENG_SLICE_HEAD,
-                       e->scratch + (size_t)worker * e->scratch_bytes);
+    if (w->p.form != NULL) {
+        struct pack part = w->p;
+        part.data += (size_t)(r0 / PACK_OUT) * part.panel_bytes;
+        part.n_out = n;
+        e->m->kern->matmul_pack(&part, 0, (n + PACK_OUT - 1) / PACK_OUT, &e->act8, e->n_want, tile,
+                                ENG_SLICE_HEAD);
+    } else {
+        e->m->kern->matmul(w->t.type, (const uint8_t *)w->t.data + (size_t)r0 * w->t.row_bytes,
+                           w->t.row_bytes, n_in, 0, n, e->h, (size_t)n_in, e->n_want, tile,
+                           ENG_SLICE_HEAD, e->scratch + (size_t)worker * e->scratch_bytes);
+    }
     for (int i = 0; i < e->n_want; i++)
         memcpy(e->row[e->want[i]].logits + r0, tile + (size_t)i * ENG_SLICE_HEAD,
                (size_t)n * sizeof(float));
@@ -226,6 +319,6 @@ static void head_slice(void *arg, int slice, int worker)
 
 void eng_forward_head(struct eng_exec *e)
 {
-    norm(e, e->m->w.out_norm, e->want, e->n_want);
-    eng_pool_run(e->pool, head_slice, e, n_slice_of(e->m->w.head, ENG_SLICE_HEAD));
+    each_row(e, head_rows, 0, e->n_want);
+    eng_pool_run(e->pool, head_slice, e, n_slice_of(&e->m->w.head, ENG_SLICE_HEAD));
 }

@@ -55,6 +55,8 @@ static int hash_config(struct eng_model *m)
     add_f64(h, (double)c->rms_eps);
     add_f64(h, (double)c->rope_theta);
     add_f64(h, (double)m->rope_scale);
+    if (m->exact)
+        base_xxh_add(h, "exact", 5);
     add_f64(h, (double)c->rope_theta_local);
     add_f64(h, (double)c->embed_scale);
     add_f64(h, (double)c->attn_scale);

@@ -15,26 +15,33 @@ enum {
     ENG_MAX_CTX = 1 << 22,
 };
 
-/* One block's weights. Matrices are borrowed from the map, [n_out][n_in] in the file's own type (or
- * some rows of one there); norms and biases are owned f32 copies. All zero for a layer not held. */
+/* A matrix [n_out][n_in]: as it lies in the file, borrowed from the map (or some rows of one there),
+ * and packed from it, in the model's own memory. */
+struct eng_matrix {
+    struct gguf_tensor t;
+    struct pack p; /* p.form NULL: multiplied as it lies in the file, by f32 activations */
+};
+
+/* One block's weights. Norms and biases are owned f32 copies. All zero for a layer not held. */
 struct eng_layer {
     float *attn_norm;                 /* [d_model] */
-    struct gguf_tensor q;             /* [n_head * head_dim][d_model] */
-    struct gguf_tensor k, v;          /* [n_kv_head * head_dim][d_model] */
+    struct eng_matrix q;              /* [n_head * head_dim][d_model] */
+    struct eng_matrix k, v;           /* [n_kv_head * head_dim][d_model] */
     float *q_bias, *k_bias, *v_bias;  /* [rows of q, k, v]; NULL: none */
     float *q_norm, *k_norm;           /* [head_dim]; NULL: none */
-    struct gguf_tensor o;             /* [d_model][n_head * head_dim] */
+    struct eng_matrix o;              /* [d_model][n_head * head_dim] */
     float *attn_post_norm;            /* [d_model]; NULL: none */
     float *ffn_norm;                  /* [d_model] */
-    struct gguf_tensor gate, up;      /* [d_ff][d_model] */
-    struct gguf_tensor down;          /* [d_model][d_ff] */
+    struct eng_matrix gate, up;       /* [d_ff][d_model] */
+    struct eng_matrix down;           /* [d_model][d_ff] */
     float *ffn_post_norm;             /* [d_model]; NULL: none */
 };
 
 struct eng_weights {
     const struct gguf_tensor *embed; /* [n_vocab][d_model]; NULL: not held */
     float *out_norm;                 /* [d_model]; NULL: head not held */
-    const struct gguf_tensor *head;  /* [n_vocab][d_model]; the embedding if tied */
+    struct eng_matrix head;          /* [n_vocab][d_model]; the embedding if tied */
+    bool has_head;
     struct eng_layer *layer;         /* [n_layer] */
     float *rope_factor;              /* [rot_dim / 2] Llama 3's divisors of the angles; else 1 */
 };
@@ -49,7 +56,9 @@ struct eng_model {
     const struct eng_chat_format *chat; /* NULL: chat_err says why */
     struct base_err chat_err;
     int layer_begin, layer_end; /* held */
-    bool no_embed, no_head;
+    bool no_embed, no_head, exact;
+    uint8_t *packed; /* all packed matrices' data; NULL: none */
+    size_t packed_bytes;
     struct eng_identity id;
     bool id_known;
 };
@@ -70,6 +79,11 @@ int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
  * tensor that has no place in the graph, BASE_ENOMEM. */
 int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 void eng_weights_fini(struct eng_model *m);
+
+/* Packs every held matrix whose type has a form, unless m->exact, with n_thread threads; gives the
+ * file's pages back. Errors: BASE_ENOMEM, eng_pool_new's. */
+int eng_weights_pack(struct eng_model *m, int n_thread, struct base_err *err) BASE_MUST_CHECK;
+void eng_weights_unpack(struct eng_model *m);
 
 /* The tensors of a block in graph order, with their shapes; returns how many this model has. */
 struct eng_tensor_spec {

@@ -41,6 +41,7 @@ libwp_engine_a_SOURCES = \
 	src/engine/tok_vocab.c \
 	src/engine/utf8.c \
 	src/engine/utf8.h \
-	src/engine/weights.c
+	src/engine/weights.c \
+	src/engine/weights_pack.c
 libwp_engine_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS)
 ENGINE_LIBS = libwp_engine.a $(KERNEL_LIBS) $(PCRE2_LIBS)

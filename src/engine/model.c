@@ -9,6 +9,7 @@ static int pick_range(struct eng_model *m, const struct eng_model_opt *o, struct
     m->layer_end = o->layer_end == -1 ? m->c.n_layer : o->layer_end;
     m->no_embed = o->no_embed;
     m->no_head = o->no_head;
+    m->exact = o->exact;
     if (m->layer_begin < 0 || m->layer_begin > m->layer_end || m->layer_end > m->c.n_layer)
         return base_err_set(err, BASE_EINVAL, o->path, "layers [%d, %d) of a model with %d",
                             o->layer_begin, o->layer_end, m->c.n_layer);
@@ -44,7 +45,8 @@ int eng_model_open(struct eng_model **out, const struct eng_model_opt *o, struct
         (rc = gguf_open(&m->file, o->path, err)) != 0 ||
         (rc = eng_tok_open(&m->tok, m->file, err)) != 0 || (rc = eng_config_read(m, err)) != 0 ||
         (rc = pick_range(m, o, err)) != 0 || (rc = eng_weights_read(m, err)) != 0 ||
-        (rc = find_chat(m, o->chat_format, err)) != 0) {
+        (rc = find_chat(m, o->chat_format, err)) != 0 ||
+        (!o->look && (rc = eng_weights_pack(m, o->n_thread, err)) != 0)) {
         eng_model_close(m);
         return rc;
     }
@@ -56,6 +58,7 @@ void eng_model_close(struct eng_model *m)
 {
     if (m == NULL)
         return;
+    eng_weights_unpack(m);
     eng_weights_fini(m);
     free(m->id.layer);
     eng_chat_free(m->chat);
@@ -89,7 +92,7 @@ bool eng_model_holds(const struct eng_model *m, int a, int b, bool embed, bool h
     if (a < 0 || a > b || b > m->c.n_layer)
         return false;
     return (a == b || (a >= m->layer_begin && b <= m->layer_end)) &&
-           (!embed || m->w.embed != NULL) && (!head || m->w.head != NULL);
+           (!embed || m->w.embed != NULL) && (!head || m->w.has_head);
 }
 
 int eng_model_chat(const struct eng_model *m, const struct eng_chat_format **out,

@@ -41,6 +41,11 @@ struct eng_model_opt {
     bool no_embed, no_head;     /* leave out the embedding / final norm and head */
     const char *chat_format;    /* NULL: from the file */
     const char *cpu;            /* WAYPOST_CPU; NULL: best */
+    /* Multiply by f32 activations, straight from the file: slow, and with no loss but the weights'
+     * own. Else activations are rounded to 8 bits wherever weights are quantised. */
+    bool exact;
+    int n_thread; /* to pack weights with; 0: as many as the process may use */
+    bool look;    /* only to be looked at: don't pack */
 };
 
 struct eng_model;

@@ -41,6 +41,7 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
         goto out;
     e->n_thread = eng_pool_n_thread(e->pool);
     const size_t widest = ff > qd ? (ff > d ? ff : d) : (qd > d ? qd : d);
+    const size_t blocks = widest / PACK_BLOCK + 1;
     e->scratch_bytes = (kern_scratch_bytes((int)widest) + 63) / 64 * 64;
     if ((e->row = grab(rows, sizeof *e->row)) == NULL ||
         (e->act = grab(rows, sizeof *e->act)) == NULL ||
@@ -54,6 +55,12 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
         (e->v = grab(rows * kvd, sizeof(float))) == NULL ||
         (e->gate = grab(rows * ff, sizeof(float))) == NULL ||
         (e->up = grab(rows * ff, sizeof(float))) == NULL ||
+        (e->act8.q = grab(rows * widest, 1)) == NULL ||
+        (e->act8.d = grab(rows * blocks, sizeof(float))) == NULL ||
+        (e->act8.minus = grab(rows * blocks, sizeof(int32_t))) == NULL ||
+        (e->act8.s = grab(rows * blocks, sizeof(float))) == NULL ||
+        (e->act8.minus_half = grab(rows * blocks * 2, sizeof(int32_t))) == NULL ||
+        (e->act8.s_half = grab(rows * blocks * 2, sizeof(float))) == NULL ||
         (e->scratch = grab((size_t)e->n_thread, e->scratch_bytes)) == NULL ||
         (e->tile = grab((size_t)e->n_thread * rows * ENG_SLICE_HEAD, sizeof(float))) == NULL) {
         rc = base_err_set(err, BASE_ENOMEM, "engine", "no memory for a step of %d rows", max_row);
@@ -83,6 +90,12 @@ void eng_exec_free(struct eng_exec *e)
     free(e->v);
     free(e->gate);
     free(e->up);
+    free(e->act8.q);
+    free(e->act8.d);
+    free(e->act8.minus);
+    free(e->act8.s);
+    free(e->act8.minus_half);
+    free(e->act8.s_half);
     free(e->scratch);
     free(e->tile);
     free(e);
@@ -105,7 +118,7 @@ static int check_seg(const struct eng_exec *e, const struct eng_seg *g, int i, s
                             g->layer_begin, g->layer_end, m->layer_begin, m->layer_end);
     if (g->token != NULL && (g->layer_begin != 0 || m->w.embed == NULL))
         return base_err_set(err, BASE_EINVAL, place, "tokens enter at layer 0 with the embedding");
-    if (g->logits != NULL && (g->layer_end != m->c.n_layer || m->w.head == NULL))
+    if (g->logits != NULL && (g->layer_end != m->c.n_layer || !m->w.has_head))
         return base_err_set(err, BASE_EINVAL, place, "logits need the last layer and the head");
     for (int t = 0; g->token != NULL && t < g->n_row; t++) {
         if (g->token[t] < 0 || g->token[t] >= m->c.n_vocab)

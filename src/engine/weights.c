@@ -88,16 +88,16 @@ static int get_vector(const struct eng_model *m, const char *name, int64_t n, fl
 
 /* Those rows of a matrix that the spec names. */
 static int get_rows(const struct eng_model *m, const char *name, const struct eng_tensor_spec *spec,
-                    struct gguf_tensor *out, struct base_err *err)
+                    struct eng_matrix *out, struct base_err *err)
 {
     const struct gguf_tensor *t = NULL;
     int rc = get_matrix(m, name, spec->n_in, spec->n_out, &t, err);
     if (rc != 0)
         return rc;
-    *out = *t;
-    out->data = (const uint8_t *)t->data + (size_t)spec->row0 * t->row_bytes;
-    out->dim[1] = spec->n_row;
-    out->n_bytes = (size_t)spec->n_row * t->row_bytes;
+    out->t = *t;
+    out->t.data = (const uint8_t *)t->data + (size_t)spec->row0 * t->row_bytes;
+    out->t.dim[1] = spec->n_row;
+    out->t.n_bytes = (size_t)spec->n_row * t->row_bytes;
     return 0;
 }
 
@@ -191,10 +191,13 @@ int eng_weights_read(struct eng_model *m, struct base_err *err)
         (rc = get_matrix(m, "token_embd.weight", c->d_model, c->n_vocab, &w->embed, err)) != 0)
         return rc;
     if (!m->no_head) {
-        const char *head = c->tied_head ? "token_embd.weight" : "output.weight";
+        const char *name = c->tied_head ? "token_embd.weight" : "output.weight";
+        const struct gguf_tensor *head = NULL;
         if ((rc = get_vector(m, "output_norm.weight", c->d_model, &w->out_norm, err)) != 0 ||
-            (rc = get_matrix(m, head, c->d_model, c->n_vocab, &w->head, err)) != 0)
+            (rc = get_matrix(m, name, c->d_model, c->n_vocab, &head, err)) != 0)
             return rc;
+        w->head.t = *head;
+        w->has_head = true;
     }
     for (int l = m->layer_begin; l < m->layer_end && rc == 0; l++)
         rc = read_layer(m, l, err);

@@ -157,4 +157,5 @@ static inline void b_widen(vb v, vf *out)
 void kern_avx2_init(struct kern_ops *ops)
 {
     simd_init(ops);
+    kern_avx2_int_init(ops);
 }

@@ -88,20 +88,35 @@ static void act_quant(const struct kern_act *a, int r0, int g, int k, const floa
     }
 }
 
-static int code_at(const struct pack_form *f, const uint8_t *codes, int o, int i)
+/* A block's codes, less off, output by output: c[16][32]. 16 bits, which every base instruction set
+ * multiplies by the vector. */
+static void unpack_codes(const struct pack_form *f, const uint8_t *codes,
+                         int16_t c[PACK_OUT][PACK_BLOCK])
 {
-    const int j = i / 4, at = 4 * o + i % 4;
-    if (f->code == PACK_CODE_8)
-        return codes[j * PACK_VEC + at];
-    int c = codes[j % 4 * PACK_VEC + at] >> j / 4 * 4 & 15;
-    if (f->lookup)
-        return quant_iq4_values[c] + 128;
-    const uint8_t *high = codes + 4 * PACK_VEC + at;
-    if (f->code == PACK_CODE_5)
-        c |= (*high >> j & 1) << 4;
-    if (f->code == PACK_CODE_6)
-        c |= (high[j / 4 * PACK_VEC] >> j % 4 * 2 & 3) << 4;
-    return c;
+    const int off = f->off_log2 > 0 ? 1 << f->off_log2 : 0;
+    for (int i = 0; i < PACK_BLOCK; i++) {
+        const int j = i / 4;
+        const uint8_t *high = codes + 4 * PACK_VEC;
+        for (int o = 0; o < PACK_OUT; o++) {
+            const int at = 4 * o + i % 4;
+            int v = f->code == PACK_CODE_8 ? codes[j * PACK_VEC + at]
+                                           : codes[j % 4 * PACK_VEC + at] >> j / 4 * 4 & 15;
+            if (f->code == PACK_CODE_5)
+                v |= (high[at] >> j & 1) << 4;
+            if (f->code == PACK_CODE_6)
+                v |= (high[j / 4 * PACK_VEC + at] >> j % 4 * 2 & 3) << 4;
+            c[o][i] = (int16_t)(f->lookup ? quant_iq4_values[v] : v - off);
+        }
+    }
+}
+
+/* Of half a block. */
+static int dot16(const int16_t *a, const int16_t *b)
+{
+    int sum = 0;
+    for (int i = 0; i < PACK_BLOCK / 2; i++)
+        sum += a[i] * b[i];
+    return sum;
 }
 
 static float f16_at(const uint8_t *p, int o)
@@ -133,43 +148,57 @@ static void scales_at(const struct pack *w, const uint8_t *scales, int b, int o,
     }
 }
 
-/* Output o of panel p for row k of the group of g at r0. */
-static float dot_pack(const struct pack *w, int p, int o, const struct kern_act *a, int r0, int g,
-                      int k)
+/* Panel p for the group of g rows at r0; acc[g][16]. */
+static void tile(const struct pack *w, int p, const struct kern_act *a, int r0, int g,
+                 float acc[][PACK_OUT])
 {
     const struct pack_form *f = w->form;
     const uint8_t *panel = w->data + (size_t)p * w->panel_bytes;
-    const int n_block = w->n_in / PACK_BLOCK, n_part = f->halves ? 2 : 1;
-    const int len = PACK_BLOCK / n_part, off = f->off_log2 > 0 ? 1 << f->off_log2 : 0;
-    float acc = 0.0f;
+    const int n_block = w->n_in / PACK_BLOCK;
+    memset(acc, 0, (size_t)g * sizeof *acc);
     for (int b = 0; b < n_block; b++) {
-        const size_t at = (size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g + (size_t)k;
-        const size_t half = 2 * ((size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g) + (size_t)k;
-        const int8_t *q = a->q + at * PACK_BLOCK;
-        float D[2], M[2];
-        scales_at(w, panel + w->scale_at, b, o, D, M);
-        for (int h = 0; h < n_part; h++) {
-            int sum = 0;
-            for (int i = h * len; i < (h + 1) * len; i++)
-                sum += (code_at(f, panel + (size_t)b * w->code_bytes, o, i) - off) * q[i];
-            acc += (float)sum * (D[h] * a->d[at]);
-            if (f->min)
-                acc += M[h] * (f->halves ? a->s_half[half + (size_t)(h * g)] : a->s[at]);
+        int16_t c[PACK_OUT][PACK_BLOCK], q[PACK_BLOCK];
+        float D[PACK_OUT][2], M[PACK_OUT][2];
+        unpack_codes(f, panel + (size_t)b * w->code_bytes, c);
+        for (int o = 0; o < PACK_OUT; o++)
+            scales_at(w, panel + w->scale_at, b, o, D[o], M[o]);
+        for (int k = 0; k < g; k++) {
+            const size_t block = (size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g;
+            const size_t at = block + (size_t)k, half = 2 * block + (size_t)k;
+            for (int i = 0; i < PACK_BLOCK; i++)
+                q[i] = a->q[at * PACK_BLOCK + (size_t)i];
+            for (int o = 0; o < PACK_OUT; o++) {
+                const int sum[2] = {dot16(c[o], q),
+                                    dot16(c[o] + PACK_BLOCK / 2, q + PACK_BLOCK / 2)};
+                if (!f->halves) {
+                    acc[k][o] += (float)(sum[0] + sum[1]) * (D[o][0] * a->d[at]);
+                    if (f->min)
+                        acc[k][o] += M[o][0] * a->s[at];
+                    continue;
+                }
+                for (int h = 0; h < 2; h++) {
+                    acc[k][o] += (float)sum[h] * (D[o][h] * a->d[at]);
+                    if (f->min)
+                        acc[k][o] += M[o][h] * a->s_half[half + (size_t)(h * g)];
+                }
+            }
         }
     }
-    return acc;
 }
 
 static void matmul_pack(const struct pack *w, int p0, int p1, const struct kern_act *x, int n_x,
                         float *y, size_t ldy)
 {
-    for (int r0 = 0, g; r0 < n_x; r0 += g) {
-        g = kern_act_group(n_x - r0);
-        for (int k = 0; k < g; k++)
-            for (int o = p0 * PACK_OUT; o < p1 * PACK_OUT && o < w->n_out; o++)
-                y[(size_t)(r0 + k) * ldy + (size_t)o] =
-                    dot_pack(w, o / PACK_OUT, o % PACK_OUT, x, r0, g, k);
-    }
+    float acc[16][PACK_OUT];
+    for (int p = p0; p < p1; p++)
+        for (int r0 = 0, g; r0 < n_x; r0 += g) {
+            g = kern_act_group(n_x - r0);
+            const int n = w->n_out - p * PACK_OUT < PACK_OUT ? w->n_out - p * PACK_OUT : PACK_OUT;
+            tile(w, p, x, r0, g, acc);
+            for (int k = 0; k < g; k++)
+                memcpy(y + (size_t)(r0 + k) * ldy + (size_t)p * PACK_OUT, acc[k],
+                       (size_t)n * sizeof(float));
+        }
 }
 
 static void rmsnorm(float *y, const float *x, const float *w, int n, float eps)

@@ -27,6 +27,7 @@ static inline size_t kern_pad(int n)
 /* Each replaces what its instruction set does better in a copy of the next slower table. */
 void kern_generic_init(struct kern_ops *ops);
 void kern_avx2_init(struct kern_ops *ops);
+void kern_avx2_int_init(struct kern_ops *ops); /* its part for packed weights */
 void kern_avx512_init(struct kern_ops *ops);
 void kern_vnni_init(struct kern_ops *ops);
 void kern_neon_init(struct kern_ops *ops);

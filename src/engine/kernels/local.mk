@@ -22,7 +22,7 @@ libwp_quant_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
 if ARCH_X86
 KERNEL_LIBS += libwp_kern_avx2.a libwp_kern_avx512.a libwp_kern_vnni.a
 noinst_LIBRARIES += libwp_kern_avx2.a libwp_kern_avx512.a libwp_kern_vnni.a
-libwp_kern_avx2_a_SOURCES = src/engine/kernels/kern_avx2.c
+libwp_kern_avx2_a_SOURCES = src/engine/kernels/kern_avx2.c src/engine/kernels/kern_avx2_int.c
 libwp_kern_avx2_a_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c
 libwp_kern_avx512_a_SOURCES = src/engine/kernels/kern_avx512.c
 libwp_kern_avx512_a_CFLAGS = $(libwp_kern_avx2_a_CFLAGS) \

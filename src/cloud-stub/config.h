@@ -11,6 +11,8 @@ struct stub_config {
     int64_t port;
     char *tls_cert, *tls_key, *tls_client_ca, *tls_crl;
     char *model_path, *model_name, *chat_format;
+    char *pack_cache;
+    int exact;
     int64_t n_thread, n_session, n_ctx, chunk_tok;
     int kv; /* index into f16|f32 */
     int64_t max_conn, max_stream, max_peer_stream, max_body_bytes, max_out_bytes;

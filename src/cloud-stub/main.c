@@ -30,11 +30,17 @@ static int model_open(struct stub *s, struct base_err *err)
     const struct stub_config *c = s->cfg;
     struct eng_model_opt o = {.path = c->model_path,
                               .layer_end = -1,
+                              .exact = c->exact != 0,
+                              .n_thread = (int)c->n_thread,
+                              .pack_cache = c->pack_cache[0] != '\0' ? c->pack_cache : NULL,
                               .chat_format = c->chat_format[0] != '\0' ? c->chat_format : NULL,
                               .cpu = getenv("WAYPOST_CPU")};
     int rc = eng_model_open(&s->model, &o, err);
     if (rc != 0)
         return rc;
+    if (eng_model_cache_err(s->model) != NULL)
+        base_log_warn("engine", "engine.pack_cache: %s: %s", eng_model_cache_err(s->model)->place,
+                      eng_model_cache_err(s->model)->msg);
     const struct eng_identity *id = eng_model_identity(s->model);
     const struct eng_config *m = eng_model_config(s->model);
     if (id == NULL)

@@ -34,9 +34,9 @@ static const struct {
      "  --prompt N   prompt tokens a session (default 128)\n"
      "  --decode N   tokens decoded a session (default 32)\n"
      "  --kv TYPE    how keys and values are kept (default f16)\n"},
-    {"perplexity", ctl_model_perplexity, "text all kv threads json",
-     "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv f16|f32] [--threads N]\n"
-     "                                   [--json]\n\n"
+    {"perplexity", ctl_model_perplexity, "text all kv exact threads json",
+     "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv f16|f32] [--exact]\n"
+     "                                   [--threads N] [--json]\n\n"
      "exp of the mean negative log-likelihood of a text. As is the custom, the text is cut into\n"
      "chunks of 512 tokens (a last, shorter one is left out), each read on its own, and the\n"
      "predictions of tokens 257 to 512 of each are scored, so that every scored token has at "
@@ -47,16 +47,18 @@ static const struct {
      "last,\n"
      "               shorter chunk too\n"
      "  --kv TYPE    how keys and values are kept (default f16)\n"
+     "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"
      "  --json       {\"perplexity\": …, \"tokens\": scored ones, …}\n"},
-    {"logits", ctl_model_logits, "text ids out kv threads chunk",
+    {"logits", ctl_model_logits, "text ids out kv exact threads chunk",
      "usage: waypostctl model logits FILE (--text FILE | --ids FILE) --out FILE [--kv f16|f32]\n"
-     "                               [--chunk N] [--threads N]\n\n"
+     "                               [--exact] [--chunk N] [--threads N]\n\n"
      "Writes the logits of every position of a text, read as one context, as raw little-endian "
      "f32\n"
      "[tokens][vocabulary]: for comparing engines (scripts/compare-llamacpp). Prints the two "
      "sizes.\n\n"
      "  --ids FILE   a JSON array of token ids instead of a text\n"
-     "  --chunk N    rows a step (default 64); the result does not depend on it\n"},
+     "  --chunk N    rows a step (default 64); the result does not depend on it\n"
+     "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"},
     {"tokenize", ctl_model_tokenize, "text texts json",
      "usage: waypostctl model tokenize FILE (--text FILE | --texts FILE) [--json]\n\n"
      "Prints a text's token ids, with BOS if the model wants one and without recognising special\n"
@@ -78,6 +80,7 @@ static const struct option long_options[] = {
     {"all", no_argument, NULL, 'a'},
     {"hash", no_argument, NULL, 'H'},
     {"keys", no_argument, NULL, 'K'},
+    {"exact", no_argument, NULL, 'x'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -251,6 +254,9 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
             break;
         case 'K':
             a->keys = true;
+            break;
+        case 'x':
+            a->exact = true;
             break;
         case 'j':
             a->json = true;

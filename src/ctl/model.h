@@ -11,7 +11,7 @@
 struct ctl_model_args {
     const char *file; /* the GGUF */
     const char *text, *texts, *ids, *out;
-    bool json, all, hash, keys;
+    bool json, all, hash, keys, exact;
     int n_thread, chunk, n_prompt, n_decode;
     enum kern_kv_type kv;
 };

@@ -33,7 +33,7 @@ static int run_init(struct run *r, const struct ctl_model_args *a, struct base_e
 {
     memset(r, 0, sizeof *r);
     const struct eng_model_opt opt = {
-        .path = a->file, .layer_end = -1, .cpu = getenv("WAYPOST_CPU")};
+        .path = a->file, .layer_end = -1, .cpu = getenv("WAYPOST_CPU"), .exact = a->exact};
     int rc = eng_model_open(&r->m, &opt, err);
     if (rc != 0)
         return rc;

@@ -45,6 +45,12 @@ const struct base_opt edge_opt[] = {
      "Forces a chat format (chatml, llama3, …); empty: by the template in the file."},
     {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,
      "Forces a set of kernels; empty: the best that this CPU has."},
+    {"engine.exact", BASE_OPT_BOOL, AT(engine_exact), 0, 0, "no", NULL, NULL,
+     "Keep activations in f32 instead of 8 bits where weights are quantised: many times slower, for "
+     "comparisons. Both tiers must have the same."},
+    {"engine.pack_cache", BASE_OPT_STR, AT(engine_pack_cache), 0, 0, "", NULL, NULL,
+     "Folder where packed weights are kept for the next start (about the model's size; only the "
+     "daemon's user may write to it); empty: packed anew at each start."},
     {"engine.threads", BASE_OPT_INT, AT(engine_threads), 0, 256, "0", "threads", NULL,
      "Worker threads; 0: one a core."},
     {"engine.sessions", BASE_OPT_INT, AT(engine_sessions), 1, 64, "8", "requests", NULL,

@@ -14,7 +14,8 @@ struct edge_config {
     int64_t http_read_deadline_ms, http_idle_deadline_ms, http_max_out_bytes;
 
     char *model_path, *model_name, *model_chat_format;
-    char *engine_cpu;
+    char *engine_cpu, *engine_pack_cache;
+    int engine_exact;
     int64_t engine_threads, engine_sessions, engine_context, engine_chunk, engine_queue;
     int engine_kv; /* enum edge_kv */
 

@@ -122,12 +122,20 @@ static size_t max_prompt_bytes(const struct edge *e)
 static int model_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
-    struct eng_model_opt o = {.path = c->model_path, .layer_end = -1};
+    struct eng_model_opt o = {.path = c->model_path,
+                              .layer_end = -1,
+                              .exact = c->engine_exact != 0,
+                              .n_thread = (int)c->engine_threads};
     if (c->model_chat_format[0] != '\0')
         o.chat_format = c->model_chat_format;
     if (c->engine_cpu[0] != '\0')
         o.cpu = c->engine_cpu;
+    if (c->engine_pack_cache[0] != '\0')
+        o.pack_cache = c->engine_pack_cache;
     int rc = eng_model_open(&e->model, &o, err);
+    if (rc == 0 && eng_model_cache_err(e->model) != NULL)
+        base_log_warn("engine", "engine.pack_cache: %s: %s", eng_model_cache_err(e->model)->place,
+                      eng_model_cache_err(e->model)->msg);
     if (rc == 0)
         rc = eng_model_chat(e->model, &e->chat, err);
     if (rc != 0)

@@ -121,6 +121,7 @@ const struct eng_identity *eng_model_identity(struct eng_model *m)
         if (hash_layer(m, l) != 0)
             return NULL;
     }
+    eng_weights_release(m);
     m->id_known = true;
     return &m->id;
 }

@@ -59,6 +59,8 @@ struct eng_model {
     bool no_embed, no_head, exact;
     uint8_t *packed; /* all packed matrices' data; NULL: none */
     size_t packed_bytes;
+    bool packed_cached; /* mapped from a cache file */
+    struct base_err cache_err;
     struct eng_identity id;
     bool id_known;
 };
@@ -80,9 +82,13 @@ int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 void eng_weights_fini(struct eng_model *m);
 
-/* Packs every held matrix whose type has a form, unless m->exact, with n_thread threads; gives the
- * file's pages back. Errors: BASE_ENOMEM, eng_pool_new's. */
-int eng_weights_pack(struct eng_model *m, int n_thread, struct base_err *err) BASE_MUST_CHECK;
+/* Packs every held matrix whose type has a form, unless m->exact, with o->n_thread threads, or maps
+ * what o->pack_cache has of them; gives the file's pages back. A cache that can't be used is no
+ * error: m->cache_err. Errors: BASE_ENOMEM, eng_pool_new's. */
+int eng_weights_pack(struct eng_model *m, const struct eng_model_opt *o, struct base_err *err)
+    BASE_MUST_CHECK;
+/* The file's pages of packed matrices are not needed any more. */
+void eng_weights_release(const struct eng_model *m);
 void eng_weights_unpack(struct eng_model *m);
 
 /* The tensors of a block in graph order, with their shapes; returns how many this model has. */

@@ -17,6 +17,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/inner.h \
 	src/engine/model.c \
 	src/engine/model.h \
+	src/engine/pack_cache.c \
+	src/engine/pack_cache.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
 	src/engine/pretok.c \

@@ -46,7 +46,7 @@ int eng_model_open(struct eng_model **out, const struct eng_model_opt *o, struct
         (rc = eng_tok_open(&m->tok, m->file, err)) != 0 || (rc = eng_config_read(m, err)) != 0 ||
         (rc = pick_range(m, o, err)) != 0 || (rc = eng_weights_read(m, err)) != 0 ||
         (rc = find_chat(m, o->chat_format, err)) != 0 ||
-        (!o->look && (rc = eng_weights_pack(m, o->n_thread, err)) != 0)) {
+        (!o->look && (rc = eng_weights_pack(m, o, err)) != 0)) {
         eng_model_close(m);
         return rc;
     }
@@ -80,6 +80,16 @@ const struct eng_tok *eng_model_tok(const struct eng_model *m)
 const struct gguf_file *eng_model_file(const struct eng_model *m)
 {
     return m->file;
+}
+
+const struct base_err *eng_model_cache_err(const struct eng_model *m)
+{
+    return m->cache_err.code != 0 ? &m->cache_err : NULL;
+}
+
+const char *eng_model_packed_how(const struct eng_model *m)
+{
+    return m->packed == NULL ? "as they are" : m->packed_cached ? "from the cache" : "packed";
 }
 
 const struct kern_ops *eng_model_kern(const struct eng_model *m)

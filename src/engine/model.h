@@ -46,6 +46,7 @@ struct eng_model_opt {
     bool exact;
     int n_thread; /* to pack weights with; 0: as many as the process may use */
     bool look;    /* only to be looked at: don't pack */
+    const char *pack_cache; /* a folder to keep packed weights in; NULL: none */
 };
 
 struct eng_model;
@@ -63,6 +64,10 @@ const struct gguf_file *eng_model_file(const struct eng_model *m);
 const struct kern_ops *eng_model_kern(const struct eng_model *m);
 /* True if layers [a, b) are held (an empty range always is), and the embedding and head if asked. */
 bool eng_model_holds(const struct eng_model *m, int a, int b, bool embed, bool head);
+/* What was wrong with the pack cache, for the log; NULL: nothing, or no cache. */
+const struct base_err *eng_model_cache_err(const struct eng_model *m);
+/* How the weights came: "packed", "from the cache", or "as they are". */
+const char *eng_model_packed_how(const struct eng_model *m);
 /* The chat format, or the error that eng_chat_find gave. */
 int eng_model_chat(const struct eng_model *m, const struct eng_chat_format **out,
                    struct base_err *err) BASE_MUST_CHECK;

@@ -4,7 +4,12 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/hash.h"
+#include "engine/pack_cache.h"
 
 enum { SLICE_PANELS = 8 };
 
@@ -74,21 +79,22 @@ static void pack_slice(void *arg, int slice, int worker)
     }
 }
 
-static void pack_set(struct eng_model *m, struct eng_pool *pool, struct set *s)
+static void release_set(const struct eng_model *m, const struct set *s)
 {
-    int n_slice = 0;
-    for (int i = 0; i < s->n; i++) {
-        struct eng_matrix *x = s->of[i];
-        if (x->p.form == NULL)
-            continue;
-        x->p.data = m->packed + (uintptr_t)x->p.data;
-        n_slice += (x->p.n_panel + SLICE_PANELS - 1) / SLICE_PANELS;
-    }
-    eng_pool_run(pool, pack_slice, s, n_slice);
     for (int i = 0; i < s->n; i++) {
         if (s->of[i]->p.form != NULL)
             gguf_advise(m->file, s->of[i]->t.data, s->of[i]->t.n_bytes, false);
     }
+}
+
+static void pack_set(struct eng_pool *pool, struct set *s)
+{
+    int n_slice = 0;
+    for (int i = 0; i < s->n; i++) {
+        if (s->of[i]->p.form != NULL)
+            n_slice += (s->of[i]->p.n_panel + SLICE_PANELS - 1) / SLICE_PANELS;
+    }
+    eng_pool_run(pool, pack_slice, s, n_slice);
 }
 
 static int n_cpu(void)
@@ -97,36 +103,118 @@ static int n_cpu(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-int eng_weights_pack(struct eng_model *m, int n_thread, struct base_err *err)
+/* What the panels are made of: how they are laid out, the file (by its header, its size, and the
+ * inode with its times, which change with its content) and which part of it. */
+static int cache_key(const struct eng_model *m, const char *path, uint8_t key[PACK_CACHE_KEY_BYTES])
 {
-    const size_t bytes = m->exact ? 0 : plan(m);
-    if (bytes == 0)
-        return 0;
+    enum {
+        LAYOUT = 1
+    }; /* to be raised with every change of pack.h's layout or of the order here */
+    struct stat st;
+    struct base_xxh *h = base_xxh_new();
+    if (h == NULL)
+        return BASE_ENOMEM;
+    if (stat(path, &st) != 0)
+        memset(&st, 0, sizeof st);
+    const int64_t num[] = {LAYOUT,
+                           (int64_t)gguf_size_bytes(m->file),
+                           (int64_t)st.st_dev,
+                           (int64_t)st.st_ino,
+                           (int64_t)st.st_mtim.tv_sec,
+                           (int64_t)st.st_mtim.tv_nsec,
+                           (int64_t)st.st_ctim.tv_sec,
+                           (int64_t)st.st_ctim.tv_nsec,
+                           m->layer_begin,
+                           m->layer_end,
+                           m->w.has_head};
+    base_xxh_add(h, num, sizeof num);
+    for (int i = 0; i < gguf_n_tensor(m->file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(m->file, i);
+        base_xxh_add(h, t->name, strlen(t->name) + 1);
+        base_xxh_add(h, &t->type, sizeof t->type);
+        base_xxh_add(h, t->dim, sizeof t->dim);
+    }
+    base_xxh_end(h, key);
+    return 0;
+}
+
+/* The offsets that plan left become places in m->packed. */
+static void place(struct eng_model *m)
+{
+    for (int l = m->layer_begin; l < set_end(m); l++) {
+        const struct set s = set_at(m, l);
+        for (int i = 0; i < s.n; i++) {
+            if (s.of[i]->p.form != NULL)
+                s.of[i]->p.data = m->packed + (uintptr_t)s.of[i]->p.data;
+        }
+    }
+}
+
+static int pack_all(struct eng_model *m, int n_thread, struct base_err *err)
+{
     struct eng_pool *pool = NULL;
     int rc = eng_pool_new(&pool, n_thread > 0 ? n_thread : n_cpu(), err);
     if (rc != 0)
         return rc;
-    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *map =
+        mmap(NULL, m->packed_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) {
         eng_pool_free(pool);
         return base_err_set(err, BASE_ENOMEM, "weights", "no memory for %zu MiB of packed weights",
-                            bytes >> 20);
+                            m->packed_bytes >> 20);
     }
-    (void)madvise(map, bytes, MADV_HUGEPAGE); /* they are read from end to end: fewer TLB misses */
+    (void)madvise(map, m->packed_bytes, MADV_HUGEPAGE); /* read from end to end: fewer TLB misses */
     m->packed = map;
-    m->packed_bytes = bytes;
+    place(m);
     for (int l = m->layer_begin; l < set_end(m); l++) {
         struct set s = set_at(m, l);
-        pack_set(m, pool, &s);
+        pack_set(pool, &s);
+        release_set(m, &s);
     }
     eng_pool_free(pool);
-    (void)mprotect(map, bytes, PROT_READ); /* weights are const from here on */
+    (void)mprotect(map, m->packed_bytes, PROT_READ); /* weights are const from here on */
     return 0;
+}
+
+int eng_weights_pack(struct eng_model *m, const struct eng_model_opt *o, struct base_err *err)
+{
+    uint8_t key[PACK_CACHE_KEY_BYTES];
+    m->packed_bytes = m->exact ? 0 : plan(m);
+    if (m->packed_bytes == 0)
+        return 0;
+    const bool cache = o->pack_cache != NULL;
+    if (cache && cache_key(m, o->path, key) != 0)
+        return base_err_set(err, BASE_ENOMEM, "weights", "no memory for a hash");
+    if (cache &&
+        pack_cache_map(o->pack_cache, key, m->packed_bytes, &m->packed, &m->cache_err) == 0) {
+        m->packed_cached = true;
+        place(m);
+        eng_weights_release(m);
+        return 0;
+    }
+    int rc = pack_all(m, o->n_thread, err);
+    if (rc == 0 && cache &&
+        pack_cache_write(o->pack_cache, key, m->packed, m->packed_bytes, &m->cache_err) == 0)
+        m->cache_err.code = 0;
+    return rc;
+}
+
+void eng_weights_release(const struct eng_model *m)
+{
+    struct eng_model *all = (struct eng_model *)m; /* set_at gives what may be written, and isn't */
+    for (int l = m->layer_begin; m->packed != NULL && l < set_end(m); l++) {
+        const struct set s = set_at(all, l);
+        release_set(m, &s);
+    }
 }
 
 void eng_weights_unpack(struct eng_model *m)
 {
-    if (m->packed != NULL)
+    if (m->packed == NULL)
+        return;
+    if (m->packed_cached)
+        pack_cache_unmap(m->packed, m->packed_bytes);
+    else
         munmap(m->packed, m->packed_bytes);
     m->packed = NULL;
 }

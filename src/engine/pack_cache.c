@@ -1,0 +1,142 @@
+/* A cache file: one page of header, then the panels as they lie in memory.
+ *
+ *   | magic 8 | version u32 | 0 u32 | key 16 | n_bytes u64 | XXH3-128 of the panels 16 | 0 … |
+ *   0         8             12      16       32            40                          56  4096 */
+#include "engine/pack_cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+enum { HEADER_BYTES = 4096, PATH_BYTES = 4096, FORMAT = 1 };
+
+struct header {
+    char magic[8];
+    uint32_t version, zero;
+    uint8_t key[PACK_CACHE_KEY_BYTES];
+    uint64_t n_bytes;
+    uint8_t hash[BASE_XXH128_BYTES];
+};
+
+static struct header header_of(const uint8_t *key, const uint8_t *data, size_t n_bytes)
+{
+    struct header h = {.magic = "WPPACK\r\n", .version = FORMAT, .n_bytes = n_bytes};
+    memcpy(h.key, key, sizeof h.key);
+    base_xxh128(data, n_bytes, h.hash);
+    return h;
+}
+
+static int path_of(char path[PATH_BYTES], const char *dir, const uint8_t *key, const char *end,
+                   struct base_err *err)
+{
+    char hex[2 * PACK_CACHE_KEY_BYTES + 1];
+    const int n =
+        snprintf(path, PATH_BYTES, "%s/%s%s", dir, base_hex(key, PACK_CACHE_KEY_BYTES, hex), end);
+    if (n < 0 || n >= PATH_BYTES)
+        return base_err_set(err, BASE_EINVAL, dir, "the path is too long");
+    return 0;
+}
+
+/* Who can write the folder decides what the model says. */
+static int check_dir(const char *dir, struct base_err *err)
+{
+    struct stat st;
+    if (stat(dir, &st) != 0)
+        return base_err_set(err, BASE_EIO, dir, "%s", strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return base_err_set(err, BASE_EIO, dir, "not a folder");
+    if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return base_err_set(err, BASE_EPERM, dir,
+                            "others can write to this folder: chown it to the daemon's user and "
+                            "chmod it 0700");
+    return 0;
+}
+
+static int check_content(const char *path, const uint8_t *map, const uint8_t *key, size_t n_bytes,
+                         struct base_err *err)
+{
+    const struct header want = header_of(key, map + HEADER_BYTES, n_bytes);
+    if (memcmp(map, &want, sizeof want) != 0)
+        return base_err_set(err, BASE_ENOTFOUND, path,
+                            "damaged, or of another version: it is made anew");
+    return 0;
+}
+
+int pack_cache_map(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], size_t n_bytes,
+                   uint8_t **out, struct base_err *err)
+{
+    char path[PATH_BYTES];
+    int rc = check_dir(dir, err);
+    if (rc != 0 || (rc = path_of(path, dir, key, ".pack", err)) != 0)
+        return BASE_ENOTFOUND;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return base_err_set(err, BASE_ENOTFOUND, path, "%s", strerror(errno));
+    struct stat st;
+    void *map = MAP_FAILED;
+    const size_t size = n_bytes + HEADER_BYTES;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size == size)
+        map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    close(fd);
+    if (map == MAP_FAILED)
+        return base_err_set(err, BASE_ENOTFOUND, path, "it has another size: it is made anew");
+    rc = check_content(path, map, key, n_bytes, err);
+    if (rc != 0) {
+        munmap(map, size);
+        return rc;
+    }
+    *out = (uint8_t *)map + HEADER_BYTES;
+    return 0;
+}
+
+void pack_cache_unmap(uint8_t *data, size_t n_bytes)
+{
+    munmap(data - HEADER_BYTES, n_bytes + HEADER_BYTES);
+}
+
+static bool write_all(int fd, const void *p, size_t n)
+{
+    const uint8_t *at = p;
+    while (n > 0) {
+        const ssize_t put = write(fd, at, n);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return false;
+        at += put;
+        n -= (size_t)put;
+    }
+    return true;
+}
+
+int pack_cache_write(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], const uint8_t *data,
+                     size_t n_bytes, struct base_err *err)
+{
+    char path[PATH_BYTES], tmp[PATH_BYTES], end[32];
+    uint8_t page[HEADER_BYTES] = {0};
+    snprintf(end, sizeof end, ".%ld.tmp", (long)getpid());
+    int rc = check_dir(dir, err);
+    if (rc != 0 || (rc = path_of(path, dir, key, ".pack", err)) != 0 ||
+        (rc = path_of(tmp, dir, key, end, err)) != 0)
+        return rc;
+    const struct header h = header_of(key, data, n_bytes);
+    memcpy(page, &h, sizeof h);
+    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return base_err_set(err, BASE_EIO, tmp, "%s", strerror(errno));
+    bool good = write_all(fd, page, sizeof page) && write_all(fd, data, n_bytes) && fsync(fd) == 0;
+    const int why = errno;
+    good = close(fd) == 0 && good;
+    if (good && rename(tmp, path) == 0)
+        return 0;
+    rc = base_err_set(err, BASE_EIO, path, "can't be written: %s", strerror(good ? errno : why));
+    unlink(tmp);
+    return rc;
+}

@@ -169,7 +169,7 @@ SPECIALISE void tile(struct pack_form f, int g, const struct pack *w, int p,
         s_half += 2 * g;
     }
     const int n = w->n_out - p * PACK_OUT;
-    const __mmask16 keep = n >= PACK_OUT ? 0xffffu : (__mmask16)((1u << n) - 1u);
+    const __mmask16 keep = (__mmask16)(n >= PACK_OUT ? 0xffffu : (1u << n) - 1u);
     EACH (k, g)
         _mm512_mask_storeu_ps(y + (size_t)(r0 + k) * ldy + (size_t)p * PACK_OUT, keep, acc[k]);
 }
@@ -247,7 +247,8 @@ static void act_quant(const struct kern_act *a, int r0, int g, int k, const floa
         const bool some = most >= KERN_ACT_TINY && most < INFINITY;
         const float d = some ? most / 127.0f : most < INFINITY ? 0.0f : NAN;
         const __m512 inv = _mm512_set1_ps(some ? 127.0f / most : 0.0f);
-        const __mmask16 keep = some ? 0xffffu : 0u; /* not a number times 0 must be 0 */
+        const __mmask16 keep =
+            (__mmask16)(some ? 0xffffu : 0u); /* not a number times 0 must be 0 */
         const __m512i q0 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x0, inv));
         const __m512i q1 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x1, inv));
         int8_t *q = a->q + at * PACK_BLOCK;

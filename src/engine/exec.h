@@ -1,5 +1,5 @@
-/* A step in the making: scratch, rows and threads. What step.c (which rows, in and out) and
- * forward.c (the arithmetic) share; nobody else includes it. */
+/* A step in the making: scratch, rows and threads. What step.c (which rows, in and out), forward.c
+ * (the arithmetic) and attend.c (its attention) share; nobody else includes it. */
 #ifndef ENG_EXEC_H
 #define ENG_EXEC_H
 
@@ -35,6 +35,7 @@ struct eng_exec {
     uint8_t *scratch; /* [n_thread][scratch_bytes] for kernels */
     size_t scratch_bytes;
     float *tile; /* [n_thread][max_row][ENG_SLICE_HEAD] of logits */
+    struct eng_attend *attend; /* attend.c */
 };
 
 static inline float *eng_exec_x(const struct eng_exec *e, int row)
@@ -47,6 +48,13 @@ static inline float *eng_exec_cos_sin(const struct eng_exec *e, int row, bool lo
 {
     return e->cos_sin + ((size_t)row * 2 + local) * (size_t)e->m->c.rot_dim;
 }
+
+/* Attention of the rows in act: e->q over K/V of their sessions to e->att. Room for it: NULL when
+ * memory runs out; freed by plain free. */
+struct eng_attend *eng_attend_new(const struct eng_model *m, int n_thread, int max_row);
+/* Appends k and v of row act[i] to its session: before any row of the step attends in this layer. */
+void eng_attend_store(struct eng_exec *e, int layer, int i);
+void eng_attend(struct eng_exec *e, int layer);
 
 /* Runs layer l over e->act: appends to K/V, changes x. */
 void eng_forward_layer(struct eng_exec *e, int l);

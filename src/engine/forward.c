@@ -170,14 +170,10 @@ static void rope_and_store(struct eng_exec *e, int layer, int i0, int i1)
     const size_t kvd = (size_t)c->n_kv_head * (size_t)c->head_dim;
     const bool local = c->rope_theta_local != 0.0f && eng_layer_windowed(c, layer);
     for (int i = i0; i < i1; i++) {
-        const struct eng_row *r = &e->row[e->act[i]];
-        const struct eng_session *s = r->seg->s;
         const float *cs = eng_exec_cos_sin(e, e->act[i], local);
         kern->rope(e->q + (size_t)i * qd, c->n_head, c->head_dim, c->rot_dim, cs, c->rope_neox);
         kern->rope(e->k + (size_t)i * kvd, c->n_kv_head, c->head_dim, c->rot_dim, cs, c->rope_neox);
-        const size_t at = (size_t)r->pos * s->row_bytes;
-        kern->kv_store(eng_session_kv(s, layer, 0) + at, e->k + (size_t)i * kvd, (int)kvd, s->kv);
-        kern->kv_store(eng_session_kv(s, layer, 1) + at, e->v + (size_t)i * kvd, (int)kvd, s->kv);
+        eng_attend_store(e, layer, i);
     }
 }
 
@@ -235,41 +231,6 @@ static void head_rows(struct eng_exec *e, int l, int i0, int i1)
     round_rows(e, e->h, e->m->c.d_model, i0, i1);
 }
 
-/* ---- attention ---- */
-
-struct attend_arg {
-    struct eng_exec *e;
-    int layer;
-};
-
-/* One head of one row: the rows of a chunk see only what stands before them, and themselves; in a
- * windowed layer not even all of that. */
-static void attend_slice(void *arg, int slice, int worker)
-{
-    (void)worker;
-    const struct attend_arg *a = arg;
-    const struct eng_exec *e = a->e;
-    const struct eng_config *c = &e->m->c;
-    const int i = slice / c->n_head, head = slice % c->n_head;
-    const struct eng_row *r = &e->row[e->act[i]];
-    const struct eng_session *s = r->seg->s;
-    const int kv_head = head / (c->n_head / c->n_kv_head);
-    const bool cut = eng_layer_windowed(c, a->layer) && r->pos >= c->window;
-    const int first = cut ? r->pos + 1 - c->window : 0;
-    const size_t at =
-        (size_t)kv_head * (s->row_bytes / (size_t)c->n_kv_head) + (size_t)first * s->row_bytes;
-    const size_t q_at = (size_t)slice * (size_t)c->head_dim;
-    e->m->kern->attend(e->att + q_at, e->q + q_at, eng_session_kv(s, a->layer, 0) + at,
-                       eng_session_kv(s, a->layer, 1) + at, s->row_bytes, r->pos + 1 - first,
-                       c->head_dim, c->attn_scale, s->kv);
-}
-
-static void attend(struct eng_exec *e, int layer)
-{
-    struct attend_arg a = {e, layer};
-    eng_pool_run(e->pool, attend_slice, &a, e->n_act * e->m->c.n_head);
-}
-
 /* ---- a block, the head ---- */
 
 /* One transformer block: grouped-query attention, then the gated MLP, each on a normed copy of the
@@ -282,7 +243,7 @@ void eng_forward_layer(struct eng_exec *e, int l)
     each_row(e, enter_rows, l, n);
     matmul(e, e->h, (struct mm[]){{&w->q, e->q}, {&w->k, e->k}, {&w->v, e->v}}, 3);
     each_row(e, place_rows, l, n);
-    attend(e, l);
+    eng_attend(e, l);
     each_row(e, attended_rows, l, n);
     matmul(e, e->att, (struct mm[]){{&w->o, e->h}}, 1);
     each_row(e, middle_rows, l, n);

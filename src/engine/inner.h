@@ -103,17 +103,30 @@ int eng_layer_spec(const struct eng_config *c, struct eng_tensor_spec spec[ENG_M
 /* "blk.7.attn_q.weight" into buf. */
 const char *eng_layer_name(char buf[64], int layer, const char *name);
 
-/* K and V rows of the held layers, in one lazily filled map that stays out of core dumps. */
+/* K and V of the held layers, in one lazily filled map that stays out of core dumps: a layer is
+ * blocks of KERN_KV_BLOCK positions, [n_block][n_kv_head][block_bytes], as the kernels lay them out.
+ * What lies behind a layer's n_pos positions has no meaning. */
 struct eng_session {
     const struct eng_model *m;
     int n_ctx;
     enum kern_kv_type kv;
-    size_t row_bytes; /* one position of K (or V) in one layer: [n_kv_head][head_dim] */
-    int *n_pos;       /* [n_layer]; 0 for layers that are not held */
-    uint8_t *map;     /* [held layers][K, V][n_ctx][row_bytes] */
+    size_t block_bytes; /* of one head */
+    int *n_pos;         /* [n_layer]; 0 for layers that are not held */
+    uint8_t *map;       /* [held layers] */
     size_t map_bytes;
 };
-/* The first row of K (which = 0) or V (1) of a held layer. */
-uint8_t *eng_session_kv(const struct eng_session *s, int layer, int which);
+
+/* What the blocks with a layer's first n_pos positions take. */
+static inline size_t eng_session_kv_bytes(const struct eng_session *s, int n_pos)
+{
+    const size_t n_block = ((size_t)n_pos + KERN_KV_BLOCK - 1) / KERN_KV_BLOCK;
+    return n_block * (size_t)s->m->c.n_kv_head * s->block_bytes;
+}
+
+/* The first block of a held layer. */
+static inline uint8_t *eng_session_kv(const struct eng_session *s, int layer)
+{
+    return s->map + (size_t)(layer - s->m->layer_begin) * eng_session_kv_bytes(s, s->n_ctx);
+}
 
 #endif

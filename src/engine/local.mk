@@ -1,6 +1,7 @@
 include src/engine/kernels/local.mk
 noinst_LIBRARIES += libwp_engine.a
 libwp_engine_a_SOURCES = \
+	src/engine/attend.c \
 	src/engine/chat.c \
 	src/engine/chat.h \
 	src/engine/chat_format.c \

@@ -14,12 +14,12 @@ int eng_session_new(struct eng_session **out, const struct eng_model *m, int n_c
     s->m = m;
     s->n_ctx = n_ctx;
     s->kv = kv;
-    s->row_bytes = (size_t)m->c.n_kv_head * (size_t)m->c.head_dim * (kv == KERN_KV_F32 ? 4 : 2);
+    s->block_bytes = kern_kv_block_bytes(m->c.head_dim, kv);
     s->n_pos = calloc((size_t)m->c.n_layer, sizeof *s->n_pos);
     if (s->n_pos == NULL)
         goto nomem;
     size_t n_layer = (size_t)(m->layer_end - m->layer_begin);
-    if (__builtin_mul_overflow(n_layer * 2 * (size_t)n_ctx, s->row_bytes, &s->map_bytes))
+    if (__builtin_mul_overflow(n_layer, eng_session_kv_bytes(s, n_ctx), &s->map_bytes))
         goto nomem;
     if (s->map_bytes > 0) {
         void *p = mmap(NULL, s->map_bytes, PROT_READ | PROT_WRITE,
@@ -44,12 +44,6 @@ void eng_session_free(struct eng_session *s)
         munmap(s->map, s->map_bytes);
     free(s->n_pos);
     free(s);
-}
-
-uint8_t *eng_session_kv(const struct eng_session *s, int layer, int which)
-{
-    size_t slab = (size_t)(layer - s->m->layer_begin) * 2 + (size_t)which;
-    return s->map + slab * (size_t)s->n_ctx * s->row_bytes;
 }
 
 int eng_session_n_pos(const struct eng_session *s, int layer)

@@ -62,7 +62,8 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
         (e->act8.minus_half = grab(rows * blocks * 2, sizeof(int32_t))) == NULL ||
         (e->act8.s_half = grab(rows * blocks * 2, sizeof(float))) == NULL ||
         (e->scratch = grab((size_t)e->n_thread, e->scratch_bytes)) == NULL ||
-        (e->tile = grab((size_t)e->n_thread * rows * ENG_SLICE_HEAD, sizeof(float))) == NULL) {
+        (e->tile = grab((size_t)e->n_thread * rows * ENG_SLICE_HEAD, sizeof(float))) == NULL ||
+        (e->attend = eng_attend_new(m, e->n_thread, max_row)) == NULL) {
         rc = base_err_set(err, BASE_ENOMEM, "engine", "no memory for a step of %d rows", max_row);
         goto out;
     }
@@ -98,6 +99,7 @@ void eng_exec_free(struct eng_exec *e)
     free(e->act8.s_half);
     free(e->scratch);
     free(e->tile);
+    free(e->attend);
     free(e);
 }
 

@@ -1,5 +1,6 @@
 # Plain TAP, no cmocka: these cross-build and run under emulation (scripts/check-arm64).
 KERNEL_TESTS = \
+	tests/kernels/check_attend \
 	tests/kernels/check_kernels \
 	tests/kernels/check_pack \
 	tests/kernels/check_pool \
@@ -7,6 +8,8 @@ KERNEL_TESTS = \
 check_PROGRAMS += $(KERNEL_TESTS)
 TESTS += $(KERNEL_TESTS)
 KERNEL_TEST_LIBS = $(ENGINE_LIBS) $(BASE_LIBS)
+tests_kernels_check_attend_SOURCES = tests/kernels/check_attend.c tests/kernels/tap.h
+tests_kernels_check_attend_LDADD = $(KERNEL_TEST_LIBS)
 tests_kernels_check_kernels_SOURCES = \
 	tests/kernels/bench.c \
 	tests/kernels/bench.h \

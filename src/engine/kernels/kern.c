@@ -14,6 +14,7 @@
 #endif
 
 #include "engine/kernels/kern_impl.h"
+#include "engine/kernels/kv_block.h"
 
 #ifdef __x86_64__
 /* Not every compiler's __builtin_cpu_supports knows this one. */
@@ -157,6 +158,23 @@ int kern_list(const struct kern_ops **out, int max)
 size_t kern_scratch_bytes(int n_in)
 {
     return kern_pad(n_in) * KERN_ROWS * sizeof(float);
+}
+
+size_t kern_kv_block_bytes(int head_dim, enum kern_kv_type type)
+{
+    return kv_layout(head_dim, type).bytes;
+}
+
+size_t kern_part_floats(int head_dim)
+{
+    return kern_pad(head_dim) + 16;
+}
+
+void kern_part_out(float *out, const float *part, int head_dim)
+{
+    const float sum = part[kern_pad(head_dim) + KV_SUM];
+    for (int i = 0; i < head_dim; i++)
+        out[i] = part[i] / sum;
 }
 
 const char *kern_cpu_features(char *buf, size_t size_bytes)

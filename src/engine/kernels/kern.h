@@ -15,7 +15,19 @@
 #include "engine/gguf.h"
 #include "engine/kernels/pack.h"
 
-enum kern_kv_type { KERN_KV_F32, KERN_KV_F16 };
+enum kern_kv_type { KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0 };
+
+enum {
+    KERN_KV_BLOCK = 32,  /* positions that lie together (kv_block.h) */
+    KERN_KV_CHUNK = 256, /* positions of one call of attend; chunk c starts at position 256 c */
+    KERN_TILE = 8,       /* queries of one call of attend, at most */
+};
+
+/* One head of one row, and the positions [first, end) that it sees. */
+struct kern_query {
+    const float *q; /* [head_dim] */
+    int first, end;
+};
 
 /* Rows of activations in 8 bits, as integer products want them. Each block of 32 inputs has a scale
  * of its own: x = q * d, |q| <= 127. Rows stand in groups of 16, then at most one each of 8, 4, 2
@@ -70,15 +82,25 @@ struct kern_ops {
      * neox = 0: pairs (2i, 2i+1) as GGUF's llama; 1: pairs (i, i + rot_dim/2). */
     void (*rope)(float *x, int n_head, int head_dim, int rot_dim, const float *cos_sin, int neox);
 
-    void (*kv_store)(void *dst, const float *src, int n, enum kern_kv_type type);
+    /* K and V [head_dim] of one position and head to place `at` of its block. */
+    void (*kv_store)(void *block, int at, const float *k, const float *v, int head_dim,
+                     enum kern_kv_type type);
 
-    /* One query head over its context with online softmax: out[head_dim] =
-     * softmax(scale * q . K[t]) V[t], t in [0, n_ctx); K and V rows `stride` bytes apart. */
-    void (*attend)(float *out, const float *q, const void *k, const void *v, size_t stride,
-                   int n_ctx, int head_dim, float scale, enum kern_kv_type type);
+    /* Queries of one key/value head over the positions of a chunk: part[i * kern_part_floats] is
+     * softmax(scale * q[i] . K) V over what query i sees there, not yet divided by its sum (nothing
+     * seen: a sum of 0). blocks: of all positions from 0 on, `stride` bytes apart. What lies at
+     * positions that a query doesn't see can't change its part, be it NaN. */
+    void (*attend)(float *part, const struct kern_query *q, int n_q, const void *blocks,
+                   size_t stride, int chunk, int head_dim, float scale, enum kern_kv_type type);
+    /* run = run and part together. A query's parts are joined in ascending order, in that one. */
+    void (*attend_join)(float *run, const float *part, int head_dim);
 };
 
 size_t kern_scratch_bytes(int n_in);
+size_t kern_kv_block_bytes(int head_dim, enum kern_kv_type type); /* of one head; 64 divides it */
+size_t kern_part_floats(int head_dim);                            /* 16 divides it */
+/* out[head_dim]: a part divided by its sum. */
+void kern_part_out(float *out, const float *part, int head_dim);
 
 /* The best table for this CPU. WAYPOST_CPU (passed in as `want`; NULL: unset) names a table to force
  * or "-name,-name" to peel off. BASE_EINVAL for a name that does not exist, BASE_EUNSUPPORTED for one

@@ -6,6 +6,7 @@
 #include "engine/quant_block.h"
 
 enum { V_W = 8, V_DEC = 2, V_X = 3 };
+enum { V_Q = 6, V_SUMS = 12 };
 typedef __m256 vf;
 typedef __m256i vb;
 
@@ -80,6 +81,12 @@ static inline vf v_load_bf16(const uint8_t *p)
 {
     __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
+}
+
+static inline vf v_load_i8(const uint8_t *p)
+{
+    __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q));
 }
 
 static inline vf v_pow2(vf t)

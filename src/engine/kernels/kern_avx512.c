@@ -6,6 +6,7 @@
 #include "engine/quant_block.h"
 
 enum { V_W = 16, V_DEC = 4, V_X = 6 };
+enum { V_Q = 8, V_SUMS = 16 };
 typedef __m512 vf;
 typedef __m256i vb;
 
@@ -81,6 +82,12 @@ static inline vf v_load_bf16(const uint8_t *p)
 {
     __m512i w = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+}
+
+static inline vf v_load_i8(const uint8_t *p)
+{
+    __m128i q = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
 }
 
 static inline vf v_pow2(vf t)

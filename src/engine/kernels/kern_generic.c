@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/kernels/kern_impl.h"
+#include "engine/kernels/kv_block.h"
 #include "engine/quant.h"
 #include "engine/quant_block.h"
 
@@ -242,57 +243,146 @@ static void rope(float *x, int n_head, int head_dim, int rot_dim, const float *c
         }
 }
 
-static void kv_store(void *dst, const float *src, int n, enum kern_kv_type type)
+static void encode_f16(const float *x, uint8_t *code)
 {
-    uint8_t *p = dst;
-    if (type == KERN_KV_F32) {
-        memcpy(dst, src, (size_t)n * sizeof *src);
+    for (int i = 0; i < KERN_LANES; i++)
+        quant_wr_u16(code + 2 * i, quant_f32_to_f16(x[i]));
+}
+
+static void kv_store(void *block, int at, const float *k, const float *v, int head_dim,
+                     enum kern_kv_type type)
+{
+    KV_STORE(block, at, k, v, head_dim, type, encode_f16);
+}
+
+/* Each with its own scale: codes times d of their place. */
+static void decode_line(const uint8_t *code, const uint8_t *d, float *x, enum kern_kv_type type)
+{
+    for (int i = 0; i < KERN_LANES; i++) {
+        if (type == KERN_KV_F32)
+            x[i] = quant_rd_f32(code + 4 * i);
+        else if (type == KERN_KV_F16)
+            x[i] = quant_f16_to_f32(quant_rd_u16(code + 2 * i));
+        else
+            x[i] = (float)(int8_t)code[i] * quant_f16_to_f32(quant_rd_u16(d + 2 * i));
+    }
+}
+
+struct attend {
+    const struct kern_query *q;
+    int n_q, head_dim, lo[KERN_TILE], hi[KERN_TILE];
+    float scale;
+    enum kern_kv_type type;
+    struct kv_layout at;
+    float p[KERN_TILE][KERN_KV_CHUNK]; /* scores, then weights */
+    float *part;
+    size_t part_floats;
+};
+
+/* The scores of a block's positions, and what else stands there. */
+static void block_scores(struct attend *a, const uint8_t *block, int t0)
+{
+    float line[KERN_LANES], sum[KERN_TILE][KERN_LANES];
+    for (int i = 0; i < a->n_q; i++)
+        memset(a->p[i] + t0, 0, KERN_KV_BLOCK * sizeof(float));
+    for (int d0 = 0; d0 < a->head_dim; d0 += KERN_LANES) {
+        memset(sum, 0, sizeof sum);
+        for (int d = d0; d < d0 + KERN_LANES && d < a->head_dim; d++) {
+            decode_line(block + (size_t)d * KERN_KV_BLOCK * kv_element(a->type),
+                        block + a->at.k_d + 2 * d0, line, a->type);
+            for (int i = 0; i < a->n_q; i++)
+                for (int t = 0; t < KERN_LANES; t++)
+                    sum[i][t] += a->q[i].q[d] * line[t];
+        }
+        for (int i = 0; i < a->n_q; i++)
+            for (int t = 0; t < KERN_LANES; t++)
+                a->p[i][t0 + t] += sum[i][t];
+    }
+}
+
+/* p = exp(scale * score - peak) where query i sees; their peak and sum. */
+static void weights(struct attend *a, int i)
+{
+    float *p = a->p[i], *end = a->part + (size_t)i * a->part_floats + kern_pad(a->head_dim);
+    float sum[KERN_LANES] = {0}, peak = KV_HIDDEN;
+    for (int t = a->lo[i]; t < a->hi[i]; t++) {
+        p[t] *= a->scale;
+        peak = p[t] > peak ? p[t] : peak;
+    }
+    for (int t = a->lo[i]; t < a->hi[i]; t++) {
+        p[t] = expf(p[t] - peak);
+        sum[t % KERN_LANES] += p[t];
+    }
+    end[KV_PEAK] = peak;
+    end[KV_SUM] = lanes_sum(sum);
+}
+
+static void block_values(struct attend *a, const uint8_t *block, int t0)
+{
+    const size_t pad = kern_pad(a->head_dim), el = kv_element(a->type);
+    float line[KERN_LANES];
+    for (int t = t0; t < t0 + KERN_KV_BLOCK; t++) {
+        for (size_t d0 = 0; d0 < pad; d0 += KERN_LANES) {
+            uint8_t d[KERN_LANES * 2]; /* here all have the scale of the position */
+            for (int i = 0; i < KERN_LANES && a->type == KERN_KV_Q8_0; i++)
+                memcpy(d + 2 * i, block + a->at.v_d + 2 * (d0 + (size_t)(t - t0)), 2);
+            decode_line(block + a->at.v + ((size_t)(t - t0) * pad + d0) * el, d, line, a->type);
+            for (int i = 0; i < a->n_q; i++) {
+                float *out = a->part + (size_t)i * a->part_floats + d0;
+                for (int j = 0; j < KERN_LANES && t >= a->lo[i] && t < a->hi[i]; j++)
+                    out[j] += a->p[i][t] * line[j];
+            }
+        }
+    }
+}
+
+static void attend(float *part, const struct kern_query *q, int n_q, const void *blocks,
+                   size_t stride, int chunk, int head_dim, float scale, enum kern_kv_type type)
+{
+    struct attend a = {q,
+                       n_q,
+                       head_dim,
+                       {0},
+                       {0},
+                       scale,
+                       type,
+                       kv_layout(head_dim, type),
+                       {{0}},
+                       part,
+                       kern_part_floats(head_dim)};
+    const uint8_t *first =
+        (const uint8_t *)blocks + (size_t)chunk * (KERN_KV_CHUNK / KERN_KV_BLOCK) * stride;
+    int begin = KERN_KV_CHUNK, end = 0;
+    memset(part, 0, (size_t)n_q * a.part_floats * sizeof *part);
+    for (int i = 0; i < n_q; i++) {
+        kv_seen(&q[i], chunk, &a.lo[i], &a.hi[i]);
+        if (a.lo[i] < a.hi[i] && a.lo[i] < begin)
+            begin = a.lo[i] / KERN_KV_BLOCK * KERN_KV_BLOCK;
+        end = a.hi[i] > end ? a.hi[i] : end;
+    }
+    for (int t = begin; t < end; t += KERN_KV_BLOCK)
+        block_scores(&a, first + (size_t)(t / KERN_KV_BLOCK) * stride, t);
+    for (int i = 0; i < n_q; i++)
+        weights(&a, i);
+    for (int t = begin; t < end; t += KERN_KV_BLOCK)
+        block_values(&a, first + (size_t)(t / KERN_KV_BLOCK) * stride, t);
+}
+
+static void attend_join(float *run, const float *part, int head_dim)
+{
+    const size_t n = kern_pad(head_dim);
+    if (part[n + KV_SUM] == 0.0f)
+        return;
+    if (run[n + KV_SUM] == 0.0f) {
+        memcpy(run, part, kern_part_floats(head_dim) * sizeof *run);
         return;
     }
-    for (int i = 0; i < n; i++)
-        quant_wr_u16(p + 2 * i, quant_f32_to_f16(src[i]));
-}
-
-static float kv_at(const uint8_t *row, int i, enum kern_kv_type type)
-{
-    if (type == KERN_KV_F32)
-        return quant_rd_f32(row + 4 * i);
-    return quant_f16_to_f32(quant_rd_u16(row + 2 * i));
-}
-
-static float kv_dot(const float *q, const uint8_t *row, int n, enum kern_kv_type type)
-{
-    float s[KERN_LANES] = {0};
-    for (int i = 0; i < n; i++)
-        s[i % KERN_LANES] += q[i] * kv_at(row, i, type);
-    return lanes_sum(s);
-}
-
-/* Online softmax: a new maximum rescales what has been summed so far. */
-static void attend(float *out, const float *q, const void *k, const void *v, size_t stride,
-                   int n_ctx, int head_dim, float scale, enum kern_kv_type type)
-{
-    float peak = -INFINITY, total = 0.0f;
-    for (int i = 0; i < head_dim; i++)
-        out[i] = 0.0f;
-    for (int t = 0; t < n_ctx; t++) {
-        const uint8_t *k_row = (const uint8_t *)k + (size_t)t * stride;
-        const uint8_t *v_row = (const uint8_t *)v + (size_t)t * stride;
-        float s = scale * kv_dot(q, k_row, head_dim, type);
-        if (s > peak) {
-            float fade = expf(peak - s);
-            for (int i = 0; i < head_dim; i++)
-                out[i] *= fade;
-            total *= fade;
-            peak = s;
-        }
-        float p = expf(s - peak);
-        total += p;
-        for (int i = 0; i < head_dim; i++)
-            out[i] += p * kv_at(v_row, i, type);
-    }
-    for (int i = 0; i < head_dim; i++)
-        out[i] /= total;
+    const float r = run[n + KV_PEAK], p = part[n + KV_PEAK], peak = p > r ? p : r;
+    const float fade_r = expf(r - peak), fade_p = expf(p - peak);
+    for (size_t i = 0; i < n; i++)
+        run[i] = run[i] * fade_r + part[i] * fade_p;
+    run[n + KV_PEAK] = peak;
+    run[n + KV_SUM] = run[n + KV_SUM] * fade_r + part[n + KV_SUM] * fade_p;
 }
 
 void kern_generic_init(struct kern_ops *ops)
@@ -310,5 +400,6 @@ void kern_generic_init(struct kern_ops *ops)
         .rope = rope,
         .kv_store = kv_store,
         .attend = attend,
+        .attend_join = attend_join,
     };
 }

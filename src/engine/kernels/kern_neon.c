@@ -7,6 +7,7 @@
 #include "engine/kernels/kern_impl.h"
 
 enum { V_W = 4, V_DEC = 2, V_X = 6 };
+enum { V_Q = 6, V_SUMS = 24 };
 typedef float32x4_t vf;
 typedef uint8x16x2_t vb;
 
@@ -79,6 +80,14 @@ static inline void v_store_f16(uint8_t *p, vf v)
 static inline vf v_load_bf16(const uint8_t *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+}
+
+static inline vf v_load_i8(const uint8_t *p)
+{
+    uint32_t q;
+    memcpy(&q, p, sizeof q);
+    int16x8_t wide = vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(q)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
 }
 
 static inline vf v_pow2(vf t)

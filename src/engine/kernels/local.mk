@@ -7,8 +7,11 @@ libwp_kern_a_SOURCES = \
 	src/engine/kernels/kern.h \
 	src/engine/kernels/kern_generic.c \
 	src/engine/kernels/kern_impl.h \
+	src/engine/kernels/kv_block.h \
 	src/engine/kernels/pack.c \
 	src/engine/kernels/pack.h \
+	src/engine/kernels/simd_attend.h \
+	src/engine/kernels/simd_exp.h \
 	src/engine/kernels/simd_matmul.h \
 	src/engine/kernels/simd_unpack.h \
 	src/engine/kernels/simd_vec.h

@@ -15,7 +15,8 @@
  * where t = V_MAGIC + n), v_f16 (one value); 32 bytes in a `vb`: b_load, b_nibbles (16 bytes -> low
  * nibbles, high nibbles), b_bits (bit i -> 16 or 0 in byte i), b_field(v, shift, mask) = v >> shift
  * & mask, b_shl (bits must not leave their byte), b_or, b_sub, b_lookup (bytes 0 … 15 -> their
- * entry in a table of 16), b_widen (signed bytes -> floats). */
+ * entry in a table of 16), b_widen (signed bytes -> floats). For attention: V_Q queries and V_SUMS
+ * vectors of sums in a tile, v_load_i8 (V_W signed bytes). */
 #ifndef ENG_SIMD_UNPACK_H
 #define ENG_SIMD_UNPACK_H
 

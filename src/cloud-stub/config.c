@@ -38,7 +38,7 @@ static const struct base_opt options[] = {
      "Positions of one session: prompt and answer, or rows."},
     {"engine.chunk", BASE_OPT_INT, AT(chunk_tok), 1, 2048, "64", "rows", NULL,
      "Rows of one session's prompt in one step; other sessions wait no longer than that."},
-    {"engine.kv", BASE_OPT_ENUM, AT(kv), 0, 0, "f16", NULL, "f16|f32",
+    {"engine.kv", BASE_OPT_ENUM, AT(kv), 0, 0, "f16", NULL, "f16|f32|q8_0",
      "Precision of the kept keys and values. The same on both tiers gives the same tokens."},
     {"limits.connections", BASE_OPT_INT, AT(max_conn), 1, 65536, "64", "connections", NULL,
      "Open connections."},

@@ -14,7 +14,7 @@ struct stub_config {
     char *pack_cache;
     int exact;
     int64_t n_thread, n_session, n_ctx, chunk_tok;
-    int kv; /* index into f16|f32 */
+    int kv; /* index into f16|f32|q8_0 */
     int64_t max_conn, max_stream, max_peer_stream, max_body_bytes, max_out_bytes;
     int64_t max_header_fields, max_header_bytes;
     int64_t header_ms, idle_ms, progress_ms, body_ms, request_ms, session_ms, session_idle_ms;

@@ -67,6 +67,7 @@ static int engine_start(struct stub *s, struct net_watch **watch, struct base_er
 {
     const struct stub_config *c = s->cfg;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    static const enum kern_kv_type kv_type[] = {KERN_KV_F16, KERN_KV_F32, KERN_KV_Q8_0};
     struct eng_sched_opt o = {.n_thread = c->n_thread > 0 ? (int)c->n_thread
                                           : cores > 0     ? (int)cores
                                                           : 1,
@@ -74,7 +75,7 @@ static int engine_start(struct stub *s, struct net_watch **watch, struct base_er
                               .n_ctx = (int)c->n_ctx,
                               .chunk_tok = (int)c->chunk_tok,
                               .max_row = (int)(c->chunk_tok + c->n_session),
-                              .kv = c->kv == 1 ? KERN_KV_F32 : KERN_KV_F16};
+                              .kv = kv_type[c->kv]};
     int rc = eng_sched_new(&s->sched, s->model, &o, err);
     if (rc != 0)
         return rc;

@@ -26,16 +26,16 @@ static const struct {
      "  --hash  also the identity that two sides compare before a split (reads all weights)\n"
      "  --keys  also every metadata key\n"},
     {"bench", ctl_model_bench, "threads prompt decode kv json",
-     "usage: waypostctl model bench FILE [--threads N] [--prompt N] [--decode N] [--kv f16|f32]\n"
+     "usage: waypostctl model bench FILE [--threads N] [--prompt N] [--decode N] [--kv TYPE]\n"
      "                              [--json]\n\n"
      "Measures prompt and decode tokens per second for one session and for four in one batch, the\n"
      "time to the first token, load time and memory. Progress goes to stderr.\n\n"
      "  --threads N  worker threads (default: the CPUs that this process may use)\n"
      "  --prompt N   prompt tokens a session (default 128)\n"
      "  --decode N   tokens decoded a session (default 32)\n"
-     "  --kv TYPE    how keys and values are kept (default f16)\n"},
+     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"},
     {"perplexity", ctl_model_perplexity, "text all kv exact threads json",
-     "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv f16|f32] [--exact]\n"
+     "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv TYPE] [--exact]\n"
      "                                   [--threads N] [--json]\n\n"
      "exp of the mean negative log-likelihood of a text. As is the custom, the text is cut into\n"
      "chunks of 512 tokens (a last, shorter one is left out), each read on its own, and the\n"
@@ -46,17 +46,18 @@ static const struct {
      "  --all        score every prediction, from the second token of each chunk on, and the "
      "last,\n"
      "               shorter chunk too\n"
-     "  --kv TYPE    how keys and values are kept (default f16)\n"
+     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"
      "  --json       {\"perplexity\": …, \"tokens\": scored ones, …}\n"},
     {"logits", ctl_model_logits, "text ids out kv exact threads chunk",
-     "usage: waypostctl model logits FILE (--text FILE | --ids FILE) --out FILE [--kv f16|f32]\n"
+     "usage: waypostctl model logits FILE (--text FILE | --ids FILE) --out FILE [--kv TYPE]\n"
      "                               [--exact] [--chunk N] [--threads N]\n\n"
      "Writes the logits of every position of a text, read as one context, as raw little-endian "
      "f32\n"
      "[tokens][vocabulary]: for comparing engines (scripts/compare-llamacpp). Prints the two "
      "sizes.\n\n"
      "  --ids FILE   a JSON array of token ids instead of a text\n"
+     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --chunk N    rows a step (default 64); the result does not depend on it\n"
      "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"},
     {"tokenize", ctl_model_tokenize, "text texts json",
@@ -199,10 +200,15 @@ static bool takes(const char *options, const char *name)
 
 static int parse_kv(const char *s, enum kern_kv_type *out)
 {
-    if (strcmp(s, "f16") != 0 && strcmp(s, "f32") != 0)
-        return -1;
-    *out = strcmp(s, "f32") == 0 ? KERN_KV_F32 : KERN_KV_F16;
-    return 0;
+    static const char *const name[] = {
+        [KERN_KV_F32] = "f32", [KERN_KV_F16] = "f16", [KERN_KV_Q8_0] = "q8_0"};
+    for (int i = KERN_KV_F32; i <= KERN_KV_Q8_0; i++) {
+        if (strcmp(s, name[i]) != 0)
+            continue;
+        *out = (enum kern_kv_type)i;
+        return 0;
+    }
+    return -1;
 }
 
 /* -1 to go on, or the exit status. */

@@ -59,7 +59,7 @@ const struct base_opt edge_opt[] = {
      "Positions a session: prompt and answer together."},
     {"engine.chunk", BASE_OPT_INT, AT(engine_chunk), 1, 2048, "64", "tokens", NULL,
      "Prompt tokens of one request in one step; smaller lets others in sooner."},
-    {"engine.kv", BASE_OPT_ENUM, AT(engine_kv), 0, 0, "f16", NULL, "f16|f32",
+    {"engine.kv", BASE_OPT_ENUM, AT(engine_kv), 0, 0, "f16", NULL, "f16|f32|q8_0",
      "Type of the K/V cache."},
     {"engine.queue", BASE_OPT_INT, AT(engine_queue), 0, 4096, "32", "requests", NULL,
      "Requests that wait for a session; more are 429."},

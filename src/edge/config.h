@@ -37,7 +37,7 @@ struct edge_config {
     int64_t process_drain_ms;
 };
 
-enum edge_kv { EDGE_KV_F16, EDGE_KV_F32 };
+enum edge_kv { EDGE_KV_F16, EDGE_KV_F32, EDGE_KV_Q8_0 };
 
 extern const struct base_opt edge_opt[];
 extern const int edge_n_opt;

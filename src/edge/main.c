@@ -230,6 +230,9 @@ static int engine_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    static const enum kern_kv_type kv_type[] = {[EDGE_KV_F16] = KERN_KV_F16,
+                                                [EDGE_KV_F32] = KERN_KV_F32,
+                                                [EDGE_KV_Q8_0] = KERN_KV_Q8_0};
     struct eng_sched_opt o = {
         .n_thread = c->engine_threads > 0 ? (int)c->engine_threads
                     : cores > 0           ? (int)cores
@@ -239,7 +242,7 @@ static int engine_start(struct edge *e, struct base_err *err)
         .n_ctx = (int)c->engine_context,
         .chunk_tok = (int)c->engine_chunk,
         .max_row = (int)(c->engine_chunk + c->engine_sessions),
-        .kv = c->engine_kv == EDGE_KV_F32 ? KERN_KV_F32 : KERN_KV_F16};
+        .kv = kv_type[c->engine_kv]};
     int rc = eng_sched_new(&e->sched, e->model, &o, err);
     if (rc != 0)
         return rc;

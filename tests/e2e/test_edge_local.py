@@ -241,7 +241,7 @@ def test_bad_configuration_is_refused_with_the_reason():
              ("caller=name=a uid=1 classes=Public", "not a class name"),
              ("caller=name=a uid=1 colour=red", "colour"), ("target=name=cloud", "needs name"), ("target=name=c model=m url=x", "url"),
              ("http.socket_mode=rw", "octal"),
-             ("engine.sessions=0", "not in 1..64"), ("engine.kv=f8", "none of f16|f32"),
+             ("engine.sessions=0", "not in 1..64"), ("engine.kv=f8", "none of f16|f32|q8_0"),
              ("limit.default_deadline_ms=400000", "above limit.deadline_ms"), ("no.such=1", "no option")]
     for setting, reason in cases:
         p = subprocess.run([wp.program("waypost-edge"), "--set", "model.path=/dev/null", "--set", setting,

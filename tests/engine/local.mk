@@ -29,10 +29,13 @@ EXTRA_DIST += tests/engine/test_goldens.py tests/fixtures/tok/smollm2-ids.json
 
 # These make their models with mktiny. cmocka's skip() counts as a failure under automake, so what
 # needs the real model is plain TAP: test_real, test_logits.py.
-ENGINE_TESTS = tests/engine/test_forward tests/engine/test_pack_cache tests/engine/test_sample \
-	tests/engine/test_sched
+ENGINE_TESTS = tests/engine/test_attend tests/engine/test_forward tests/engine/test_pack_cache \
+	tests/engine/test_sample tests/engine/test_sched
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
+tests_engine_test_attend_SOURCES = tests/engine/test_attend.c tests/engine/tiny_model.h
+tests_engine_test_attend_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_attend_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_forward_SOURCES = tests/engine/test_forward.c tests/engine/tiny_model.h
 tests_engine_test_forward_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_forward_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -9,7 +9,7 @@
 #define EPS 0x1p-24 /* half an ulp of 1: the relative error of one rounding */
 
 /* As in check_kernels.c: what the vector tables computed, the same on every CPU. */
-#define ATTEND_HASH 0x2b632243844fa997u
+#define ATTEND_HASH 0x0f4e82a99c40d001u
 
 enum { MAX_DIM = 512, N_TYPE = 3, BLOCK = KERN_KV_BLOCK };
 static const char *const type_name[N_TYPE] = {"f32", "f16", "q8_0"};
@@ -328,7 +328,8 @@ static void check_extremes(const struct kern_ops *k)
         for (int i = 0; i < DIM; i++)
             values[i] = 50.0f;
         attend(k, &c, &(struct kern_query){values, 0, N}, 1, 1.0f, out);
-        good = good && same_bits(out, c.v + best * DIM, DIM);
+        for (int i = 0; i < DIM; i++) /* one weight of about 1, one product, one quotient */
+            good = good && fabsf(out[i] - c.v[best * DIM + i]) <= 4e-7f * fabsf(out[i]);
     }
     tap_ok(good, "%s attend: the sharpest peak takes all", k->name);
     kv_free(&c);

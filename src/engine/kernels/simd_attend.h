@@ -54,6 +54,9 @@ SPECIALISE void score_vecs(enum kern_kv_type type, int nq, int nv, struct tile *
                 sum[i][j] = v_set1(0.0f);
         for (int d = d0; d < d1; d++, k += line) {
             vf q[V_Q], kv[8];
+            /* The blocks after these: no prefetcher follows a stride across pages. */
+            EACH (j, (nv + V_N - 1) / V_N)
+                __builtin_prefetch(k + (size_t)((nv + V_N - 1) / V_N + j) * a->stride);
             /* The fewer ones stay in registers, the others pass by. */
             if (nq <= nv) {
                 EACH (i, nq)
@@ -84,7 +87,7 @@ SPECIALISE void score_vecs(enum kern_kv_type type, int nq, int nv, struct tile *
                               s);
                 else
                     s = v_add(s, sum[i][j]);
-                v_store(p, d1 == a->head_dim ? v_mul(s, v_set1(a->scale)) : s);
+                v_store(p, s);
             }
     }
 }
@@ -95,14 +98,14 @@ static void tile_weights(struct tile *a, int i)
     float *p = a->p[i], *end = a->part + (size_t)i * a->part_floats + kern_pad(a->head_dim);
     const int lo = a->lo[i], hi = a->hi[i], t0 = lo / KERN_LANES * KERN_LANES;
     float peak = KV_HIDDEN, lane[V_W];
-    vf top = v_set1(KV_HIDDEN), sum[V_N];
+    vf top = v_set1(KV_HIDDEN), scale = v_set1(a->scale), sum[V_N];
     int t1 = hi;
     for (int t = t0; t < lo; t++)
         p[t] = KV_HIDDEN;
     for (; t1 % KERN_LANES != 0; t1++)
         p[t1] = KV_HIDDEN;
     for (int t = t0; t < t1; t += V_W)
-        top = v_max(top, v_load(p + t));
+        top = v_max(top, v_mul(v_load(p + t), scale));
     v_store(lane, top);
     for (int j = 0; j < V_W; j++)
         peak = lane[j] > peak ? lane[j] : peak;
@@ -110,7 +113,7 @@ static void tile_weights(struct tile *a, int i)
         sum[j] = v_set1(0.0f);
     for (int t = t0; t < t1; t += KERN_LANES)
         EACH (j, V_N) {
-            vf e = v_exp(v_sub(v_load(p + t + j * V_W), v_set1(peak)));
+            vf e = v_exp_weight(v_fma(v_load(p + t + j * V_W), scale, v_set1(-peak)));
             sum[j] = v_add(sum[j], e);
             v_store(p + t + j * V_W, e);
         }
@@ -147,6 +150,8 @@ SPECIALISE void value_vecs(enum kern_kv_type type, int nq, int nv, struct tile *
             sum[i][j] = v_load(out + (size_t)i * a->part_floats + j * V_W);
     for (int t = t0; t < t1; t++, v += line) {
         vf vv[8];
+        EACH (j, (nv * V_W * (int)el + 63) / 64)
+            __builtin_prefetch(v + a->stride + 64 * j);
         if (nq <= nv) {
             EACH (j, nv) {
                 vv[j] = kv_load(type, v + (size_t)(j * V_W) * el);

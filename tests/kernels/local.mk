@@ -2,6 +2,7 @@
 KERNEL_TESTS = \
 	tests/kernels/check_attend \
 	tests/kernels/check_kernels \
+	tests/kernels/check_mix \
 	tests/kernels/check_pack \
 	tests/kernels/check_pool \
 	tests/kernels/check_quant
@@ -17,6 +18,8 @@ tests_kernels_check_kernels_SOURCES = \
 	tests/kernels/tap.h \
 	tests/kernels/types.h
 tests_kernels_check_kernels_LDADD = $(KERNEL_TEST_LIBS)
+tests_kernels_check_mix_SOURCES = tests/kernels/check_mix.c tests/kernels/tap.h
+tests_kernels_check_mix_LDADD = $(KERNEL_TEST_LIBS)
 tests_kernels_check_pack_SOURCES = \
 	tests/kernels/check_pack.c \
 	tests/kernels/tap.h \

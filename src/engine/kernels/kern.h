@@ -75,6 +75,10 @@ struct kern_ops {
     /* [n] each; y may be x */
     void (*rmsnorm)(float *y, const float *x, const float *w, int n, float eps);
     void (*add)(float *y, const float *x, int n);          /* y += x */
+    /* y[m * ldy + i] += sum_j t[m * ldt + j] * W[j][i] for i in [0, n), m in [0, n_x), j ascending from 0:
+     * rows of W (F32 or F16) mixed by t. W in panels of 32 columns: [ceil(n / 32)][n_row][32]. */
+    void (*mix)(uint32_t type, const void *w, int n_row, int n, const float *t, size_t ldt, int n_x,
+                float *y, size_t ldy);
     void (*silu_mul)(float *gate, const float *up, int n); /* gate = silu(gate) * up */
     void (*gelu_mul)(float *gate, const float *up, int n); /* the same with GELU, as tanh has it */
 

@@ -215,6 +215,24 @@ static void add(float *y, const float *x, int n)
         y[i] += x[i];
 }
 
+static void mix(uint32_t type, const void *w, int n_row, int n, const float *t, size_t ldt, int n_x,
+                float *y, size_t ldy)
+{
+    const size_t row_bytes = KERN_LANES * (type == GGUF_F32 ? 4 : 2);
+    for (int i = 0; i < n; i += KERN_LANES, w = (const uint8_t *)w + (size_t)n_row * row_bytes) {
+        const int lanes = n - i < KERN_LANES ? n - i : KERN_LANES;
+        for (int m = 0; m < n_x; m++) {
+            float s[KERN_LANES] = {0}, row[KERN_LANES];
+            for (int j = 0; j < n_row; j++) {
+                quant_dequant_row(type, (const uint8_t *)w + (size_t)j * row_bytes, row, KERN_LANES);
+                for (int l = 0; l < KERN_LANES; l++)
+                    s[l] += t[(size_t)m * ldt + (size_t)j] * row[l];
+            }
+            add(y + (size_t)m * ldy + i, s, lanes);
+        }
+    }
+}
+
 static void silu_mul(float *gate, const float *up, int n)
 {
     for (int i = 0; i < n; i++)
@@ -395,6 +413,7 @@ void kern_generic_init(struct kern_ops *ops)
         .dequant_row = quant_dequant_row,
         .rmsnorm = rmsnorm,
         .add = add,
+        .mix = mix,
         .silu_mul = silu_mul,
         .gelu_mul = gelu_mul,
         .rope = rope,

@@ -37,6 +37,57 @@ static void simd_add(float *y, const float *x, int n)
         y[i] += x[i];
 }
 
+enum { MIX_X = V_N > 6 ? 2 : 12 / V_N }; /* rows of t at a time: their sums stay in registers */
+
+/* One panel of 32 columns for nx rows of t. */
+SPECIALISE void mix_tile(uint32_t type, int nx, const uint8_t *w, int n_row, int lanes,
+                         const float *t, size_t ldt, float *y, size_t ldy)
+{
+    vf acc[MIX_X][V_N], wv[V_N];
+    EACH (k, nx)
+        EACH (v, V_N)
+            acc[k][v] = v_set1(0.0f);
+    for (int j = 0; j < n_row; j++) {
+        unpack(type, w, j, wv);
+        EACH (k, nx) {
+            vf tv = v_set1(t[(size_t)k * ldt + (size_t)j]);
+            EACH (v, V_N)
+                acc[k][v] = v_fma(tv, wv[v], acc[k][v]);
+        }
+    }
+    for (int k = 0; k < nx; k++) {
+        float buf[KERN_LANES];
+        EACH (v, V_N)
+            v_store(buf + v * V_W, acc[k][v]);
+        simd_add(y + (size_t)k * ldy, buf, lanes);
+    }
+}
+
+SPECIALISE void mix_as(uint32_t type, const uint8_t *w, int n_row, int n, const float *t, size_t ldt,
+                       int n_x, float *y, size_t ldy)
+{
+    const size_t panel = (size_t)n_row * KERN_LANES * (type == GGUF_F32 ? 4 : 2);
+    for (int i = 0; i < n; i += KERN_LANES, w += panel) {
+        const int lanes = n - i < KERN_LANES ? n - i : KERN_LANES;
+        int m = 0;
+        for (; m + MIX_X <= n_x; m += MIX_X)
+            mix_tile(type, MIX_X, w, n_row, lanes, t + (size_t)m * ldt, ldt,
+                     y + (size_t)m * ldy + i, ldy);
+        for (; m < n_x; m++)
+            mix_tile(type, 1, w, n_row, lanes, t + (size_t)m * ldt, ldt, y + (size_t)m * ldy + i,
+                     ldy);
+    }
+}
+
+static void simd_mix(uint32_t type, const void *w, int n_row, int n, const float *t, size_t ldt,
+                     int n_x, float *y, size_t ldy)
+{
+    if (type == GGUF_F32)
+        mix_as(GGUF_F32, w, n_row, n, t, ldt, n_x, y, ldy);
+    else
+        mix_as(GGUF_F16, w, n_row, n, t, ldt, n_x, y, ldy);
+}
+
 /* gate / (1 + exp(-a)) * up: silu with a = gate, GELU with its cubic. */
 SPECIALISE vf act_mul1(bool gelu, vf gate, vf up)
 {
@@ -79,6 +130,7 @@ static void simd_init(struct kern_ops *ops)
     ops->dequant_row = simd_dequant_row;
     ops->rmsnorm = simd_rmsnorm;
     ops->add = simd_add;
+    ops->mix = simd_mix;
     ops->silu_mul = simd_silu_mul;
     ops->gelu_mul = simd_gelu_mul;
     ops->kv_store = simd_kv_store;

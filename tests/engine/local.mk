@@ -3,6 +3,10 @@ check_PROGRAMS += tests/fixtures/mktiny
 tests_fixtures_mktiny_SOURCES = tests/fixtures/mktiny.c tests/fixtures/gguf_put.h
 tests_fixtures_mktiny_CFLAGS = $(TEST_CFLAGS)
 tests_fixtures_mktiny_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+check_PROGRAMS += tests/fixtures/mklora
+tests_fixtures_mklora_SOURCES = tests/fixtures/mklora.c tests/fixtures/gguf_put.h
+tests_fixtures_mklora_CFLAGS = $(TEST_CFLAGS)
+tests_fixtures_mklora_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
 
 check_PROGRAMS += tests/engine/test_gguf tests/engine/test_tok tests/engine/test_chat \
 	tests/engine/test_text
@@ -36,7 +40,8 @@ TESTS += $(ENGINE_TESTS)
 tests_engine_test_attend_SOURCES = tests/engine/test_attend.c tests/engine/tiny_model.h
 tests_engine_test_attend_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_attend_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
-tests_engine_test_forward_SOURCES = tests/engine/test_forward.c tests/engine/tiny_model.h
+tests_engine_test_forward_SOURCES = tests/engine/naive.h tests/engine/test_forward.c \
+	tests/engine/tiny_model.h
 tests_engine_test_forward_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_forward_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_pack_cache_SOURCES = tests/engine/test_pack_cache.c tests/engine/tiny_model.h

@@ -5,6 +5,8 @@
 
 #include "engine/inner.h"
 
+struct eng_lora_run;
+
 enum { ENG_SLICE_HEAD = 64 }; /* head outputs a slice: the tile [rows][64] stays in cache */
 
 struct eng_row {
@@ -18,10 +20,11 @@ struct eng_exec {
     struct eng_pool *pool;
     int n_thread, max_row;
 
-    int n_row, n_act, n_want;
+    int n_row, n_act, n_want, n_lora_run;
     struct eng_row *row; /* [max_row] */
     int *act;            /* [max_row] rows that run the present layer */
     int *want;           /* [max_row] rows that want logits */
+    struct eng_lora_run *lora_run; /* [max_row] active rows that have an adapter */
 
     float *x;       /* [max_row][d_model] residual stream, by row */
     float *cos_sin; /* [max_row][2][rot_dim], by row: RoPE of global and of windowed layers */
@@ -36,6 +39,13 @@ struct eng_exec {
     size_t scratch_bytes;
     float *tile; /* [n_thread][max_row][ENG_SLICE_HEAD] of logits */
     struct eng_attend *attend; /* attend.c */
+};
+
+/* One of the products of a block. */
+struct eng_mm {
+    const struct eng_matrix *w;
+    enum eng_slot slot;
+    float *y; /* [n_act][n_out] */
 };
 
 static inline float *eng_exec_x(const struct eng_exec *e, int row)
@@ -58,6 +68,14 @@ void eng_attend(struct eng_exec *e, int layer);
 
 /* Runs layer l over e->act: appends to K/V, changes x. */
 void eng_forward_layer(struct eng_exec *e, int l);
+/* Adapters (lora_apply.c). plan: after e->act is known, before its layer. apply: job[i].y += what each
+ * row's adapter has for that slot, x as the product had it: [n_act][n_in]. apply_head: the same for
+ * the logits, from h as the head had it. */
+size_t eng_lora_run_bytes(void);
+void eng_lora_plan(struct eng_exec *e);
+void eng_lora_apply(struct eng_exec *e, int layer, const float *x, const struct eng_mm *job, int n_job);
+void eng_lora_apply_head(struct eng_exec *e);
+
 /* Final norm and head over e->want, into the rows' own buffers. */
 void eng_forward_head(struct eng_exec *e);
 

@@ -16,15 +16,10 @@ enum {
 
 /* ---- products ---- */
 
-struct mm {
-    const struct eng_matrix *w;
-    float *y; /* [n_act][n_out] */
-};
-
 struct mm_arg {
     struct eng_exec *e;
     const float *x; /* [n_act][n_in] */
-    const struct mm *job;
+    const struct eng_mm *job;
     int n_job, slice_out;
 };
 
@@ -38,7 +33,7 @@ static void mm_slice(void *arg, int slice, int worker)
     const struct mm_arg *a = arg;
     const struct eng_exec *e = a->e;
     const struct kern_ops *kern = e->m->kern;
-    const struct mm *j = a->job;
+    const struct eng_mm *j = a->job;
     while (slice >= n_slice_of(j->w, a->slice_out)) {
         slice -= n_slice_of(j->w, a->slice_out);
         j++;
@@ -55,9 +50,10 @@ static void mm_slice(void *arg, int slice, int worker)
                      j->y, (size_t)n_out, e->scratch + (size_t)worker * e->scratch_bytes);
 }
 
-/* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread. x
- * has been rounded (below) where a matrix is packed. */
-static void matmul(struct eng_exec *e, const float *x, const struct mm *job, int n_job)
+/* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread;
+ * and what the rows' adapters add to it. x has been rounded (below) where a matrix is packed. */
+static void matmul(struct eng_exec *e, int layer, const float *x, const struct eng_mm *job,
+                   int n_job)
 {
     int64_t n_out = 0;
     for (int i = 0; i < n_job; i++)
@@ -69,6 +65,7 @@ static void matmul(struct eng_exec *e, const float *x, const struct mm *job, int
     for (int i = 0; i < n_job; i++)
         n_slice += n_slice_of(job[i].w, a.slice_out);
     eng_pool_run(e->pool, mm_slice, &a, n_slice);
+    eng_lora_apply(e, layer, x, job, n_job);
 }
 
 /* ---- rows ---- */
@@ -241,15 +238,19 @@ void eng_forward_layer(struct eng_exec *e, int l)
     const int n = e->n_act;
 
     each_row(e, enter_rows, l, n);
-    matmul(e, e->h, (struct mm[]){{&w->q, e->q}, {&w->k, e->k}, {&w->v, e->v}}, 3);
+    matmul(e, l, e->h,
+           (struct eng_mm[]){
+               {&w->q, ENG_SLOT_Q, e->q}, {&w->k, ENG_SLOT_K, e->k}, {&w->v, ENG_SLOT_V, e->v}},
+           3);
     each_row(e, place_rows, l, n);
     eng_attend(e, l);
     each_row(e, attended_rows, l, n);
-    matmul(e, e->att, (struct mm[]){{&w->o, e->h}}, 1);
+    matmul(e, l, e->att, (struct eng_mm[]){{&w->o, ENG_SLOT_O, e->h}}, 1);
     each_row(e, middle_rows, l, n);
-    matmul(e, e->h, (struct mm[]){{&w->gate, e->gate}, {&w->up, e->up}}, 2);
+    matmul(e, l, e->h,
+           (struct eng_mm[]){{&w->gate, ENG_SLOT_GATE, e->gate}, {&w->up, ENG_SLOT_UP, e->up}}, 2);
     each_row(e, gate_rows, l, n);
-    matmul(e, e->gate, (struct mm[]){{&w->down, e->h}}, 1);
+    matmul(e, l, e->gate, (struct eng_mm[]){{&w->down, ENG_SLOT_DOWN, e->h}}, 1);
     each_row(e, leave_rows, l, n);
 }
 
@@ -282,4 +283,5 @@ void eng_forward_head(struct eng_exec *e)
 {
     each_row(e, head_rows, 0, e->n_want);
     eng_pool_run(e->pool, head_slice, e, n_slice_of(&e->m->w.head, ENG_SLICE_HEAD));
+    eng_lora_apply_head(e);
 }

@@ -91,6 +91,12 @@ int eng_weights_pack(struct eng_model *m, const struct eng_model_opt *o, struct 
 void eng_weights_release(const struct eng_model *m);
 void eng_weights_unpack(struct eng_model *m);
 
+/* A block's matrices, as adapters name them. */
+enum eng_slot {
+    ENG_SLOT_Q, ENG_SLOT_K, ENG_SLOT_V, ENG_SLOT_O, ENG_SLOT_GATE, ENG_SLOT_UP, ENG_SLOT_DOWN,
+    ENG_N_SLOT
+};
+
 /* The tensors of a block in graph order, with their shapes; returns how many this model has. */
 struct eng_tensor_spec {
     const char *name;    /* "attn_q.weight" */

@@ -16,6 +16,10 @@ libwp_engine_a_SOURCES = \
 	src/engine/gguf_type.c \
 	src/engine/identity.c \
 	src/engine/inner.h \
+	src/engine/lora.c \
+	src/engine/lora.h \
+	src/engine/lora_apply.c \
+	src/engine/lora_int.h \
 	src/engine/model.c \
 	src/engine/model.h \
 	src/engine/pack_cache.c \

@@ -87,6 +87,7 @@ const struct eng_identity *eng_model_identity(struct eng_model *m);
 /* K/V of one conversation for the model's layers. Each layer counts its own positions, so that
  * [0,k) and [k,L) can be run at different times. */
 struct eng_session;
+struct eng_lora; /* lora.h */
 int eng_session_new(struct eng_session **out, const struct eng_model *m, int n_ctx,
                     enum kern_kv_type kv, struct base_err *err) BASE_MUST_CHECK;
 void eng_session_free(struct eng_session *s);
@@ -105,6 +106,7 @@ struct eng_seg {
     float *x_out;               /* [n_row][d_model] leaving layer_end, or NULL */
     float *logits;              /* [n_vocab] of the last row, or [n_row][n_vocab], or NULL */
     bool logits_all;
+    const struct eng_lora *lora; /* the rows' adapter (lora.h), or NULL */
 };
 
 /* Scratch and threads for steps of up to max_row rows in all. */

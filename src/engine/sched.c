@@ -1,4 +1,5 @@
 /* The owner's side: everything here runs on the owner's thread. */
+#include "engine/lora.h"
 #include "engine/sched_inner.h"
 
 #include <stdlib.h>
@@ -182,6 +183,8 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     int rc = check_run(s, &opt->run, err);
     if (rc != 0)
         return rc;
+    if (opt->lora != NULL && eng_lora_model(opt->lora) != s->m)
+        return base_err_set(err, BASE_EINVAL, "job", "the adapter is another model's");
     if (!eng_sched_has_room(s))
         return base_err_set(err, BASE_EBUSY, "job", "all %d are in use", s->o.max_job);
     struct eng_job *j = calloc(1, sizeof *j);
@@ -191,6 +194,7 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->cb = cb;
     j->arg = arg;
     j->priority = opt->priority;
+    j->lora = opt->lora;
     j->run = opt->run;
     j->todo_end = &j->todo;
     j->last_pick = -1;

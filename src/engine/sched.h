@@ -67,11 +67,14 @@ struct eng_job_opt {
     struct eng_job_run run;
     struct eng_sample_params sample;
     int priority; /* higher first */
+    /* Adapter of all rows, or NULL; it must outlive the job. It changes K/V: rows that two jobs share
+     * (a cached prefix) must have been run with the same one. */
+    const struct eng_lora *lora;
 };
 
 /* A new job with its own session and sampler. Decode rows of all jobs run in every step; among those
  * that prefill, only the ones of the highest priority do. Errors: BASE_EBUSY (max_job), BASE_EINVAL
- * (range not held, autoregress where it can't be, the sampler's), BASE_ENOMEM. */
+ * (range not held, autoregress where it can't be, another model's adapter, the sampler's), BASE_ENOMEM. */
 int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_opt *opt,
                  eng_job_cb *cb, void *arg, struct base_err *err) BASE_MUST_CHECK;
 

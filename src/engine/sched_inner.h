@@ -37,6 +37,7 @@ struct eng_job {
     eng_job_cb *cb;
     void *arg;
     int priority;
+    const struct eng_lora *lora;
 
     /* Owner's. */
     struct eng_job *owner_next, **owner_link; /* all jobs that are not closed */

@@ -191,7 +191,8 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
     *g = (struct eng_seg){.s = layers ? j->session : NULL,
                           .layer_begin = t->run.layer_begin,
                           .layer_end = t->run.layer_end,
-                          .n_row = t->n};
+                          .n_row = t->n,
+                          .lora = j->lora};
     if (f == NULL)
         g->token = &j->last_pick;
     else if (f->token != NULL)

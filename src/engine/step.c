@@ -1,6 +1,7 @@
 /* A step: rows of several sessions, each through its own range of layers. Here rows are checked,
  * loaded and handed back; forward.c does the arithmetic. */
 #include "engine/exec.h"
+#include "engine/lora.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -46,6 +47,7 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
     if ((e->row = grab(rows, sizeof *e->row)) == NULL ||
         (e->act = grab(rows, sizeof *e->act)) == NULL ||
         (e->want = grab(rows, sizeof *e->want)) == NULL ||
+        (e->lora_run = grab(rows, eng_lora_run_bytes())) == NULL ||
         (e->x = grab(rows * d, sizeof(float))) == NULL ||
         (e->cos_sin = grab(rows * 2 * (size_t)c->rot_dim, sizeof(float))) == NULL ||
         (e->h = grab(rows * d, sizeof(float))) == NULL ||
@@ -82,6 +84,7 @@ void eng_exec_free(struct eng_exec *e)
     free(e->row);
     free(e->act);
     free(e->want);
+    free(e->lora_run);
     free(e->x);
     free(e->cos_sin);
     free(e->h);
@@ -127,6 +130,8 @@ static int check_seg(const struct eng_exec *e, const struct eng_seg *g, int i, s
             return base_err_set(err, BASE_EINVAL, place, "row %d: no such token (vocabulary %d)", t,
                                 m->c.n_vocab);
     }
+    if (g->lora != NULL && eng_lora_model(g->lora) != m)
+        return base_err_set(err, BASE_EINVAL, place, "the adapter is another model's");
     if (g->layer_begin == g->layer_end)
         return 0;
     if (g->s == NULL || g->s->m != m)
@@ -253,6 +258,7 @@ int eng_exec_run(struct eng_exec *e, const struct eng_seg *seg, int n_seg, struc
             if (l >= g->layer_begin && l < g->layer_end)
                 e->act[e->n_act++] = r;
         }
+        eng_lora_plan(e);
         if (e->n_act > 0)
             eng_forward_layer(e, l);
     }

@@ -224,7 +224,8 @@ static void mix(uint32_t type, const void *w, int n_row, int n, const float *t, 
         for (int m = 0; m < n_x; m++) {
             float s[KERN_LANES] = {0}, row[KERN_LANES];
             for (int j = 0; j < n_row; j++) {
-                quant_dequant_row(type, (const uint8_t *)w + (size_t)j * row_bytes, row, KERN_LANES);
+                quant_dequant_row(type, (const uint8_t *)w + (size_t)j * row_bytes, row,
+                                  KERN_LANES);
                 for (int l = 0; l < KERN_LANES; l++)
                     s[l] += t[(size_t)m * ldt + (size_t)j] * row[l];
             }

@@ -63,8 +63,8 @@ SPECIALISE void mix_tile(uint32_t type, int nx, const uint8_t *w, int n_row, int
     }
 }
 
-SPECIALISE void mix_as(uint32_t type, const uint8_t *w, int n_row, int n, const float *t, size_t ldt,
-                       int n_x, float *y, size_t ldy)
+SPECIALISE void mix_as(uint32_t type, const uint8_t *w, int n_row, int n, const float *t,
+                       size_t ldt, int n_x, float *y, size_t ldy)
 {
     const size_t panel = (size_t)n_row * KERN_LANES * (type == GGUF_F32 ? 4 : 2);
     for (int i = 0; i < n; i += KERN_LANES, w += panel) {

@@ -397,10 +397,10 @@ const struct eng_lora_info *eng_lora_info(const struct eng_lora *l)
 
 bool eng_lora_touches(const struct eng_lora *l, int a, int b)
 {
-    if (l == NULL)
+    if (l == NULL || a >= b)
         return false;
     const int head = l->m->c.n_layer;
+    const bool some = l->info.layer_begin < l->info.layer_end;
     return (l->info.head && head >= a && head < b) ||
-           (l->info.layer_begin < b && l->info.layer_end > a &&
-            l->info.layer_begin < l->info.layer_end);
+           (some && l->info.layer_begin < b && l->info.layer_end > a);
 }

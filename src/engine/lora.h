@@ -22,10 +22,10 @@ struct eng_lora_info {
     uint8_t hash[16];           /* XXH3-128 of alpha and all tensors in graph order */
 };
 
-/* Opens a file for m, which must outlive the adapter. Reads all of it: the layers that m doesn't hold
- * are checked and left out. Nothing of the file is ignored: a tensor that we would not use is refused by name.
- * A file may be bound to one model (key waypost.base_model.hash, see eng_lora_base_hash); checking
- * that reads m's weights once.
+/* Opens a file for m, which must outlive the adapter. Reads all of it: what belongs to layers that m
+ * doesn't hold is checked and left out. A tensor that we would not use is refused by name. A file may
+ * be bound to one model (key waypost.base_model.hash, see eng_lora_base_hash); checking that reads
+ * m's weights once.
  * Errors: gguf_open's; BASE_EFORMAT (not an adapter; shapes, half a pair, numbers that are none),
  * BASE_EUNSUPPORTED (another kind of adapter; the embedding, norms, what the model has no matrix
  * for), BASE_EMISMATCH (another architecture or model), BASE_ELIMIT (rank), BASE_ENOMEM. */
@@ -37,8 +37,9 @@ void eng_lora_close(struct eng_lora *l);
 const struct eng_model *eng_lora_model(const struct eng_lora *l);
 const struct eng_lora_info *eng_lora_info(const struct eng_lora *l);
 
-/* Whether it works on any of layers [a, b), where the head counts as the layer after the last. False
- * for NULL: no adapter. What runs in layers that it doesn't touch is the model's own, bit for bit. */
+/* Whether it may work on layers [a, b) (it does between layer_begin and layer_end), where the head
+ * counts as the layer after the last. False for NULL: no adapter. What runs in layers that it does
+ * not touch is the model's own, bit for bit. */
 bool eng_lora_touches(const struct eng_lora *l, int a, int b);
 
 /* The name that waypost.base_model.hash gives a model: XXH3-128 over its identity, as 32 lower-case

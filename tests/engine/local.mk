@@ -76,3 +76,10 @@ tests_engine_test_nomem_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_nomem_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc \
 	-Wl,--wrap=realloc,--wrap=aligned_alloc
 tests_engine_test_nomem_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/engine/test_lora
+TESTS += tests/engine/test_lora
+tests_engine_test_lora_SOURCES = tests/engine/naive.h tests/engine/test_lora.c \
+	tests/engine/tiny_model.h
+tests_engine_test_lora_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_lora_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

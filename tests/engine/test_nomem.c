@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdatomic.h>
 
+#include "engine/lora.h"
 #include "engine/sched.h"
 #include "tiny_model.h"
 
@@ -60,7 +61,7 @@ static void see(struct eng_job *j, const struct eng_event *ev, void *arg)
     s->code = ev->kind == ENG_EV_ERROR ? ev->err.code : 0;
 }
 
-static int run_job(struct eng_sched *s, struct base_err *err)
+static int run_job(struct eng_sched *s, const struct eng_lora *l, struct base_err *err)
 {
     static const int32_t ids[] = {5, 6, 7, 8, 9};
     const struct eng_job_run run = {0, 2, ENG_OUT_TOKEN, true, 4};
@@ -68,7 +69,7 @@ static int run_job(struct eng_sched *s, struct base_err *err)
     p.temperature = 1.0f;
     struct seen seen = {0};
     struct eng_job *j = NULL;
-    int rc = eng_job_open(&j, s, &(struct eng_job_opt){.run = run, .sample = p, .priority = 0}, see,
+    int rc = eng_job_open(&j, s, &(struct eng_job_opt){.run = run, .sample = p, .lora = l}, see,
                           &seen, err);
     if (rc == 0)
         rc = eng_job_accept(j, ids, 2);
@@ -86,11 +87,12 @@ static int run_job(struct eng_sched *s, struct base_err *err)
 }
 
 /* Open, identify, schedule, answer. */
-static int scenario(const char *path)
+static int scenario(const char *path, const char *adapter)
 {
     struct base_err err = {0};
     struct eng_model *m = NULL;
     struct eng_sched *s = NULL;
+    struct eng_lora *l = NULL;
     const struct eng_model_opt o = {.path = path, .layer_end = -1};
     const struct eng_sched_opt so = {
         .n_thread = 2, .max_job = 2, .n_ctx = 32, .chunk_tok = 4, .max_row = 8, .kv = KERN_KV_F32};
@@ -98,21 +100,24 @@ static int scenario(const char *path)
     if (rc == 0 && eng_model_identity(m) == NULL)
         rc = BASE_ENOMEM;
     if (rc == 0)
+        rc = eng_lora_open(&l, m, adapter, &err);
+    if (rc == 0)
         rc = eng_sched_new(&s, m, &so, &err);
     if (rc == 0)
-        rc = run_job(s, &err);
+        rc = run_job(s, l, &err);
     eng_sched_free(s);
+    eng_lora_close(l);
     eng_model_close(m);
     return rc;
 }
 
-static void each_may_fail(const char *options)
+static void each_may_fail(const char *options, const char *adapter_options)
 {
-    const char *path = tiny_make(options);
+    const char *path = tiny_make(options), *adapter = tiny_lora(path, adapter_options);
     int n = 0, rc = -1;
     for (; rc != 0 && n < 5000; n++) {
         atomic_store(&left, n);
-        rc = scenario(path);
+        rc = scenario(path, adapter);
         const bool failed = atomic_exchange(&left, -1) < 0;
         if (failed && rc == 0)
             fail_msg("allocation %d failed and nobody noticed", n);
@@ -127,10 +132,10 @@ static void each_may_fail(const char *options)
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
-    each_may_fail("--layers 2");
-    each_may_fail("--arch qwen2 --layers 2");
-    each_may_fail("--arch gemma3 --layers 2 --window 4");
-    each_may_fail("--arch phi3 --layers 2");
+    each_may_fail("--layers 2", "--type f32");
+    each_may_fail("--arch qwen2 --layers 2", "");
+    each_may_fail("--arch gemma3 --layers 2 --window 4", "--type q8_0 --rank 32");
+    each_may_fail("--arch phi3 --layers 2 --untied", "--head");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
-/* Small models for tests: runs tests/fixtures/mktiny into a private folder that goes away with
- * tiny_clean(). */
+/* Small models and adapters for tests: runs tests/fixtures/mktiny and mklora into a private folder
+ * that goes away with tiny_clean(). */
 #ifndef TESTS_ENGINE_TINY_MODEL_H
 #define TESTS_ENGINE_TINY_MODEL_H
 
@@ -21,8 +21,8 @@ static inline void tiny_die(const char *what)
     exit(1);
 }
 
-/* options: mktiny's own, e.g. "--type q4_1 --layers 3". */
-static inline const char *tiny_make(const char *options)
+/* A new file in the folder, made by a program of tests/fixtures. */
+static inline const char *tiny_run(const char *program, const char *before, const char *options)
 {
     if (tiny_dir[0] == '\0') {
         strcpy(tiny_dir, "/tmp/waypost-tiny.XXXXXX");
@@ -32,8 +32,8 @@ static inline const char *tiny_make(const char *options)
     const char *build = getenv("top_builddir");
     char cmd[512], path[128];
     snprintf(path, sizeof path, "%s/%d.gguf", tiny_dir, tiny_n);
-    snprintf(cmd, sizeof cmd, "'%s/tests/fixtures/mktiny' %s %s", build != NULL ? build : ".", path,
-             options);
+    snprintf(cmd, sizeof cmd, "'%s/tests/fixtures/%s' %s %s %s", build != NULL ? build : ".",
+             program, before, path, options);
     if (tiny_n == TINY_MAX || system(cmd) != 0)
         tiny_die(cmd);
     return tiny_path[tiny_n++] = strdup(path);
@@ -47,6 +47,18 @@ static inline void tiny_clean(void)
     }
     if (tiny_dir[0] != '\0')
         rmdir(tiny_dir);
+}
+
+/* options: mktiny's own, e.g. "--type q4_1 --layers 3". */
+static inline const char *tiny_make(const char *options)
+{
+    return tiny_run("mktiny", "", options);
+}
+
+/* An adapter for the model at base; options: mklora's own. */
+static inline const char *tiny_lora(const char *base, const char *options)
+{
+    return tiny_run("mklora", base, options);
 }
 
 /* Opens a model that must be good. */

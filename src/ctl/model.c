@@ -18,25 +18,28 @@ static const struct {
     const char *options; /* its long options, space-separated */
     const char *usage;
 } commands[] = {
-    {"info", ctl_model_info, "hash keys json",
-     "usage: waypostctl model info FILE [--hash] [--keys] [--json]\n\n"
+    {"info", ctl_model_info, "adapter hash keys json",
+     "usage: waypostctl model info FILE [--adapter FILE] [--hash] [--keys] [--json]\n\n"
      "Shows what the file is: architecture, sizes, tensor types, tokenizer, chat format, and "
      "whether\n"
-     "this engine runs it.\n\n"
-     "  --hash  also the identity that two sides compare before a split (reads all weights)\n"
-     "  --keys  also every metadata key\n"},
-    {"bench", ctl_model_bench, "threads prompt decode kv json",
+     "this engine runs it. Of an adapter (LoRA): alpha, ranks, layers.\n\n"
+     "  --adapter FILE  also whether this adapter fits the model, and what it works on\n"
+     "  --hash          also the identity that two sides compare before a split (reads all "
+     "weights)\n"
+     "  --keys          also every metadata key\n"},
+    {"bench", ctl_model_bench, "adapter threads prompt decode kv json",
      "usage: waypostctl model bench FILE [--threads N] [--prompt N] [--decode N] [--kv TYPE]\n"
-     "                              [--json]\n\n"
+     "                              [--adapter FILE] [--json]\n\n"
      "Measures prompt and decode tokens per second for one session and for four in one batch, the\n"
      "time to the first token, load time and memory. Progress goes to stderr.\n\n"
      "  --threads N  worker threads (default: the CPUs that this process may use)\n"
      "  --prompt N   prompt tokens a session (default 128)\n"
      "  --decode N   tokens decoded a session (default 32)\n"
-     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"},
-    {"perplexity", ctl_model_perplexity, "text all kv exact threads json",
+     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
+     "  --adapter FILE  every session runs with this adapter (LoRA)\n"},
+    {"perplexity", ctl_model_perplexity, "adapter text all kv exact threads json",
      "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv TYPE] [--exact]\n"
-     "                                   [--threads N] [--json]\n\n"
+     "                                   [--adapter FILE] [--threads N] [--json]\n\n"
      "exp of the mean negative log-likelihood of a text. As is the custom, the text is cut into\n"
      "chunks of 512 tokens (a last, shorter one is left out), each read on its own, and the\n"
      "predictions of tokens 257 to 512 of each are scored, so that every scored token has at "
@@ -48,16 +51,18 @@ static const struct {
      "               shorter chunk too\n"
      "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"
+     "  --adapter FILE  the model with this adapter (LoRA)\n"
      "  --json       {\"perplexity\": …, \"tokens\": scored ones, …}\n"},
-    {"logits", ctl_model_logits, "text ids out kv exact threads chunk",
+    {"logits", ctl_model_logits, "adapter text ids out kv exact threads chunk",
      "usage: waypostctl model logits FILE (--text FILE | --ids FILE) --out FILE [--kv TYPE]\n"
-     "                               [--exact] [--chunk N] [--threads N]\n\n"
+     "                               [--adapter FILE] [--exact] [--chunk N] [--threads N]\n\n"
      "Writes the logits of every position of a text, read as one context, as raw little-endian "
      "f32\n"
      "[tokens][vocabulary]: for comparing engines (scripts/compare-llamacpp). Prints the two "
      "sizes.\n\n"
      "  --ids FILE   a JSON array of token ids instead of a text\n"
      "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
+     "  --adapter FILE  the model with this adapter (LoRA)\n"
      "  --chunk N    rows a step (default 64); the result does not depend on it\n"
      "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"},
     {"tokenize", ctl_model_tokenize, "text texts json",
@@ -69,6 +74,7 @@ static const struct {
 enum { N_COMMAND = sizeof commands / sizeof commands[0] };
 
 static const struct option long_options[] = {
+    {"adapter", required_argument, NULL, 'A'},
     {"text", required_argument, NULL, 't'},
     {"texts", required_argument, NULL, 'T'},
     {"ids", required_argument, NULL, 'i'},
@@ -225,6 +231,9 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
         if (!takes(commands[c].options, long_options[at].name))
             return usage_error(name, "does not take --", long_options[at].name);
         switch (opt) {
+        case 'A':
+            a->adapter = optarg;
+            break;
         case 't':
             a->text = optarg;
             break;
@@ -282,6 +291,13 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
     if (takes(commands[c].options, "out") && a->out == NULL)
         return usage_error(name, "needs --out FILE", "");
     return -1;
+}
+
+int ctl_open_adapter(const struct ctl_model_args *a, struct eng_model *m, struct eng_lora **out,
+                     struct base_err *err)
+{
+    *out = NULL;
+    return a->adapter == NULL ? 0 : eng_lora_open(out, m, a->adapter, err);
 }
 
 int ctl_model(int argc, char **argv)

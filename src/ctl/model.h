@@ -5,11 +5,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "engine/model.h"
+#include "engine/lora.h"
 
 /* One command line: every option of the family; a command takes those that its table names. */
 struct ctl_model_args {
     const char *file; /* the GGUF */
+    const char *adapter; /* NULL: none */
     const char *text, *texts, *ids, *out;
     bool json, all, hash, keys, exact;
     int n_thread, chunk, n_prompt, n_decode;
@@ -23,6 +24,10 @@ int ctl_model_bench(const struct ctl_model_args *a);
 int ctl_model_perplexity(const struct ctl_model_args *a);
 int ctl_model_logits(const struct ctl_model_args *a);
 int ctl_model_tokenize(const struct ctl_model_args *a);
+
+/* --adapter for m; *out NULL: not given. The caller closes it, before m. */
+int ctl_open_adapter(const struct ctl_model_args *a, struct eng_model *m, struct eng_lora **out,
+                     struct base_err *err) BASE_MUST_CHECK;
 
 /* Says the error on stderr; returns CTL_FAIL. */
 int ctl_model_fail(const struct base_err *err);

@@ -13,6 +13,7 @@ enum { MAX_BATCH = 4 };
 struct bench {
     const struct ctl_model_args *a;
     struct eng_model *m;
+    struct eng_lora *lora; /* NULL: none */
     struct eng_exec *e;
     struct eng_session *s[MAX_BATCH];
     int32_t *prompt; /* [n_prompt] */
@@ -32,6 +33,7 @@ static void bench_fini(struct bench *b)
     free(b->prompt);
     free(b->logits);
     eng_exec_free(b->e);
+    eng_lora_close(b->lora);
     eng_model_close(b->m);
     json_decref(b->out);
 }
@@ -49,7 +51,8 @@ static int bench_init(struct bench *b, const struct ctl_model_args *a, struct ba
         return rc;
     json_object_set_new(b->out, "load_ms", json_real((double)(base_clock_mono_us() - t0) / 1e3));
     const struct eng_config *c = eng_model_config(b->m);
-    if ((rc = eng_exec_new(&b->e, b->m, a->n_thread, a->n_prompt * MAX_BATCH, err)) != 0)
+    if ((rc = ctl_open_adapter(a, b->m, &b->lora, err)) != 0 ||
+        (rc = eng_exec_new(&b->e, b->m, a->n_thread, a->n_prompt * MAX_BATCH, err)) != 0)
         return rc;
     for (int i = 0; i < MAX_BATCH && rc == 0; i++)
         rc = eng_session_new(&b->s[i], b->m, a->n_prompt + a->n_decode, a->kv, err);
@@ -84,7 +87,8 @@ static int measure(struct bench *b, int n_session, struct rate *r, struct base_e
                                 .layer_end = c->n_layer,
                                 .n_row = b->a->n_prompt,
                                 .token = b->prompt,
-                                .logits = b->logits + (size_t)i * (size_t)c->n_vocab};
+                                .logits = b->logits + (size_t)i * (size_t)c->n_vocab,
+                                .lora = b->lora};
     }
     int64_t t0 = base_clock_mono_us();
     int rc = eng_exec_run(b->e, g, n_session, err);

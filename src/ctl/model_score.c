@@ -13,6 +13,7 @@ enum { PPL_CHUNK = 512 };
 /* A model, its threads, and room for the logits of a step. */
 struct run {
     struct eng_model *m;
+    struct eng_lora *lora; /* NULL: none */
     struct eng_exec *e;
     int n_vocab, n_layer, step;
     enum kern_kv_type kv;
@@ -26,6 +27,7 @@ static void run_fini(struct run *r)
     free(r->ids);
     free(r->logits);
     eng_exec_free(r->e);
+    eng_lora_close(r->lora);
     eng_model_close(r->m);
 }
 
@@ -41,7 +43,8 @@ static int run_init(struct run *r, const struct ctl_model_args *a, struct base_e
     r->n_layer = eng_model_config(r->m)->n_layer;
     r->step = a->chunk;
     r->kv = a->kv;
-    if ((rc = eng_exec_new(&r->e, r->m, a->n_thread, r->step, err)) != 0 ||
+    if ((rc = ctl_open_adapter(a, r->m, &r->lora, err)) != 0 ||
+        (rc = eng_exec_new(&r->e, r->m, a->n_thread, r->step, err)) != 0 ||
         (rc = ctl_read_ids(a, r->m, &r->ids, &r->n_ids, err)) != 0)
         return rc;
     r->logits = malloc((size_t)r->step * (size_t)r->n_vocab * sizeof *r->logits);
@@ -66,7 +69,8 @@ static int run_context(struct run *r, const int32_t *ids, int n, int from, rows_
                                   .n_row = k,
                                   .token = ids + at,
                                   .logits = want ? r->logits : NULL,
-                                  .logits_all = true};
+                                  .logits_all = true,
+                                  .lora = r->lora};
         rc = eng_exec_run(r->e, &g, 1, err);
         if (rc == 0 && want)
             rc = fn(arg, r->logits, at, k, err);

@@ -66,7 +66,6 @@ int eng_lora_base_hash(struct eng_model *m, char out[33], struct base_err *err)
     if (h == NULL)
         return base_err_set(err, BASE_ENOMEM, BASE_HASH_KEY, "no memory for the model's identity");
     uint8_t hash[16];
-    base_xxh_add(h, id->config, sizeof id->config);
     base_xxh_add(h, id->tok, sizeof id->tok);
     base_xxh_add(h, id->head, sizeof id->head);
     base_xxh_add(h, id->layer, (size_t)id->n_layer * sizeof *id->layer);
@@ -208,7 +207,7 @@ static int load_b(const struct eng_lora *l, struct lora_pair *p, const struct gg
         for (int j = 0; j < p->rank; j++)
             column[j * LORA_PANEL] = row[j];
     }
-    if (!fits_f16(wide, n))
+    if (b->type != GGUF_F16 && !fits_f16(wide, n))
         return 0;
     uint16_t *half = aligned_alloc(64, n * sizeof *half);
     if (half == NULL)

@@ -42,8 +42,8 @@ const struct eng_lora_info *eng_lora_info(const struct eng_lora *l);
  * not touch is the model's own, bit for bit. */
 bool eng_lora_touches(const struct eng_lora *l, int a, int b);
 
-/* The name that waypost.base_model.hash gives a model: XXH3-128 over its identity, as 32 lower-case
- * hex digits. Errors: BASE_EINVAL (not all of the model is held), BASE_ENOMEM. */
+/* The name that waypost.base_model.hash gives a model: XXH3-128 over the parts of its identity
+ * that are about content (tokenizer, head, layers), as 32 lower-case hex digits. Errors: BASE_EINVAL (not all of the model is held), BASE_ENOMEM. */
 int eng_lora_base_hash(struct eng_model *m, char out[33], struct base_err *err) BASE_MUST_CHECK;
 
 #endif

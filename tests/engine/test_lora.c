@@ -27,16 +27,22 @@ struct rig {
     int n_layer, d, n_vocab;
 };
 
-static struct rig rig_open(const char *options, int n_thread)
+static struct rig rig_open_as(const char *options, int n_thread, bool exact)
 {
     struct rig o = {.path = tiny_make(options)};
     struct base_err err = {0};
-    o.m = tiny_open(&(struct eng_model_opt){.path = o.path, .layer_end = -1});
+    o.m = tiny_open(&(struct eng_model_opt){
+        .path = o.path, .layer_end = -1, .exact = exact, .n_thread = n_thread});
     assert_int_equal(eng_exec_new(&o.e, o.m, n_thread, CTX, &err), 0);
     o.n_layer = eng_model_config(o.m)->n_layer;
     o.d = eng_model_config(o.m)->d_model;
     o.n_vocab = eng_model_config(o.m)->n_vocab;
     return o;
+}
+
+static struct rig rig_open(const char *options, int n_thread)
+{
+    return rig_open_as(options, n_thread, false);
 }
 
 static void rig_close(struct rig *o)
@@ -94,7 +100,7 @@ static float *alone(const struct rig *o, const struct eng_lora *l)
 
 static void check_against_naive(const char *model, const char *adapter)
 {
-    struct rig o = rig_open(model, 2);
+    struct rig o = rig_open_as(model, 2, true);
     const char *path = tiny_lora(o.path, adapter);
     struct eng_lora *l = lora_open(&o, path);
     struct gguf_file *f = NULL;
@@ -353,7 +359,12 @@ static void a_file_may_be_bound_to_its_model(void **state)
     snprintf(option, sizeof option, "--str waypost.base_model.hash=%s", hash);
     const char *path = tiny_lora(o.path, option);
     eng_lora_close(lora_open(&o, path));
+    struct eng_model *exact =
+        tiny_open(&(struct eng_model_opt){.path = o.path, .layer_end = -1, .exact = true});
     struct eng_lora *l = NULL;
+    assert_int_equal(eng_lora_open(&l, exact, path, &err), 0); /* how it is run is not what it is */
+    eng_lora_close(l);
+    eng_model_close(exact);
     assert_int_equal(eng_lora_open(&l, other.m, path, &err), BASE_EMISMATCH);
     assert_non_null(strstr(err.msg, hash));
     struct eng_model *part = tiny_open(&(struct eng_model_opt){

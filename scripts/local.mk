@@ -11,6 +11,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/check-split \
 	scripts/compare-clients \
 	scripts/compare-llamacpp \
+	scripts/compare-lora \
 	scripts/fetch-model \
 	scripts/fuzz \
 	scripts/make-certs \
@@ -19,6 +20,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/make-tok-goldens \
 	scripts/quickstart \
 	scripts/lib/compare_llamacpp.py \
+	scripts/lib/compare_lora.py \
 	scripts/lib/deps.sh \
 	scripts/lib/gemma_exact.py \
 	scripts/lib/gguf_expand.py \

@@ -62,7 +62,7 @@ static struct api_head head_of(const struct edge_req *r)
 {
     return (struct api_head){.is_chat = r->api.is_chat,
                              .id = r->completion_id,
-                             .model = r->e->model_name,
+                             .model = r->model_name,
                              .created_s = r->created_us / 1000000};
 }
 

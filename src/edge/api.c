@@ -57,7 +57,10 @@ static void models(struct edge *e, struct net_req *r)
 {
     struct base_buf b;
     base_buf_init(&b, API_PAGE_BYTES);
-    if (api_models_write(&e->model_name, 1, base_clock_real_us() / 1000000, &b) == 0)
+    const char *name[1 + EDGE_MAX_ADAPTER] = {e->model_name};
+    for (int i = 0; i < e->adapters.n; i++)
+        name[1 + i] = e->adapters.at[i].name;
+    if (api_models_write(name, 1 + e->adapters.n, base_clock_real_us() / 1000000, &b) == 0)
         net_req_reply(r, 200, "application/json", b.data, b.len);
     else
         error_reply(r, 500, "server_error", NULL, "out of memory");

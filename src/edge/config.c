@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "edge/adapter.h"
 #include "edge/caller.h"
 
 #define AT(f) offsetof(struct edge_config, f)
@@ -43,6 +44,9 @@ const struct base_opt edge_opt[] = {
      "Name shown by /v1/models, and sent to prompt targets that have none of their own; empty: the file's."},
     {"model.chat_format", BASE_OPT_STR, AT(model_chat_format), 0, 0, "", NULL, NULL,
      "Forces a chat format (chatml, llama3, …); empty: by the template in the file."},
+    {"adapter", BASE_OPT_LIST, AT(adapter), 0, EDGE_MAX_ADAPTER, NULL, NULL, NULL,
+     "An adapter (LoRA in a GGUF file) beside the model: name=NAME path=FILE. Requests for the model NAME "
+     "are answered with it; all share one batch."},
     {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,
      "Forces a set of kernels; empty: the best that this CPU has."},
     {"engine.exact", BASE_OPT_BOOL, AT(engine_exact), 0, 0, "no", NULL, NULL,
@@ -163,6 +167,8 @@ int edge_config_check(const void *cfg, struct base_err *err)
         return base_err_set(err, BASE_EINVAL, "http.addr", "no listener is left");
     int rc = edge_callers_parse(&callers, &c->caller, err);
     edge_callers_fini(&callers);
+    if (rc == 0)
+        rc = edge_adapters_check(&c->adapter, c->model_name, err);
     for (int i = 0; rc == 0 && i < c->target.n; i++)
         rc = target_check(c->target.item[i], err);
     return rc;

@@ -92,8 +92,8 @@ static json_t *fact_json(const struct edge_req *r, int id)
     const struct rt_value *v = &r->facts.v[id];
     if (!v->have || id == RT_F_DATA_CLASS || id == RT_F_LINK_STATE || id == RT_F_LINK_RTT_MS)
         return NULL;
-    /* A model's name comes from the client: only our own is known to be no content. */
-    if (id == RT_F_REQ_MODEL && strcmp(v->s, r->e->model_name) != 0)
+    /* A model's name comes from the client: only our own are known to be no content. */
+    if (id == RT_F_REQ_MODEL && strcmp(v->s, r->model_name) != 0)
         return json_string("(other)");
     switch (rt_fact_info[id].type) {
     case RT_FACT_BOOL:

@@ -3,6 +3,7 @@
 #ifndef EDGE_EDGE_H
 #define EDGE_EDGE_H
 
+#include "edge/adapter.h"
 #include "edge/caller.h"
 #include "edge/config.h"
 #include "edge/metrics.h"
@@ -26,6 +27,7 @@ struct edge {
     struct net_loop *loop;
     struct net_http *http;
     struct eng_model *model;
+    struct edge_adapters adapters;
     const struct eng_chat_format *chat;
     size_t max_prompt_bytes; /* above it no text fits into the context */
     struct eng_sched *sched;

@@ -431,8 +431,8 @@ static int job_open(struct edge_req *r, struct base_err *err)
     struct eng_job_run run = {.layer_begin = 0, .layer_end = h->k, .out = ENG_OUT_ROWS};
     edge_req_sampling(r, &sp);
     int rc = eng_job_open(&h->job, r->e->sched,
-                          &(struct eng_job_opt){.run = run, .sample = sp, .priority = 0}, on_event,
-                          r, err);
+                          &(struct eng_job_opt){.run = run, .sample = sp, .lora = r->lora},
+                          on_event, r, err);
     if (rc == 0)
         rc = eng_job_feed_tokens(h->job, r->prompt, r->n_prompt, err);
     h->n_fed = r->n_prompt;
@@ -460,6 +460,15 @@ static void start(struct edge_req *r)
     if (h->k < 1 || h->k >= h->n_layer) {
         base_err_set(&err, BASE_EINVAL, "hidden", "layer %d: the model can be cut at 1 to %d", h->k,
                      h->n_layer - 1);
+        edge_req_fall_back(r, &err);
+        return;
+    }
+    /* The cloud has no adapters: it may run the layers from k on, and the head, only where they are
+     * the model's own. */
+    if (eng_lora_touches(r->lora, h->k, h->n_layer + 1)) {
+        base_err_set(&err, BASE_EUNSUPPORTED, "hidden",
+                     "adapter %s works on layers from %d on, which the target would run without it",
+                     r->model_name, h->k);
         edge_req_fall_back(r, &err);
         return;
     }

@@ -143,8 +143,8 @@ static void start(struct edge_req *r)
                               .autoregress = true,
                               .max_new_tok = r->max_new - r->answer.n_tok};
     int rc = eng_job_open(&x->job, r->e->sched,
-                          &(struct eng_job_opt){.run = run, .sample = sp, .priority = 0}, on_event,
-                          r, &err);
+                          &(struct eng_job_opt){.run = run, .sample = sp, .lora = r->lora},
+                          on_event, r, &err);
     if (rc == 0)
         rc = feed_all(r, x, &err);
     if (rc == BASE_ELIMIT && r->answer.text.len > 0)

@@ -1,6 +1,7 @@
 # waypost-edge: never links libcurl or libssl (tests/e2e/test_seal.py looks).
 bin_PROGRAMS += waypost-edge
 waypost_edge_SOURCES = \
+	src/edge/adapter.c src/edge/adapter.h \
 	src/edge/answer.c src/edge/answer.h \
 	src/edge/api.c src/edge/api.h \
 	src/edge/caller.c src/edge/caller.h \

@@ -138,6 +138,8 @@ static int model_start(struct edge *e, struct base_err *err)
                       eng_model_cache_err(e->model)->msg);
     if (rc == 0)
         rc = eng_model_chat(e->model, &e->chat, err);
+    if (rc == 0)
+        rc = edge_adapters_open(&e->adapters, &c->adapter, e->model, err);
     if (rc != 0)
         return rc;
     const char *slash = strrchr(c->model_path, '/');
@@ -317,6 +319,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_dlog_close(e->dlog);
     rt_detect_close(e->detect);
     rt_policy_free(e->policy_own);
+    edge_adapters_close(&e->adapters);
     eng_model_close(e->model);
     edge_callers_fini(&e->callers);
     base_opt_fini(edge_opt, edge_n_opt, &e->cfg);

@@ -410,6 +410,16 @@ static bool prompt_encode(struct edge_req *r)
     return true;
 }
 
+/* A name that is no adapter's stands for the model: clients put in what they like. */
+static void adapter_choose(struct edge_req *r)
+{
+    const struct edge_adapter *a = edge_adapters_find(&r->e->adapters, r->api.model);
+    if (a == NULL)
+        return;
+    r->model_name = a->name;
+    r->lora = a->lora;
+}
+
 /* Parses, labels, encodes, gathers. false: answered with an error. */
 static bool request_read(struct edge_req *r, bool is_chat)
 {
@@ -428,6 +438,7 @@ static bool request_read(struct edge_req *r, bool is_chat)
         edge_req_fail(r, &why);
         return false;
     }
+    adapter_choose(r);
     if (!r->api.have_seed &&
         getrandom(&r->api.seed, sizeof r->api.seed, 0) != (ssize_t)sizeof r->api.seed) {
         edge_req_fail_f(r, 500, "server_error", NULL, "no random numbers");
@@ -478,6 +489,7 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     }
     r->e = e;
     r->http = http;
+    r->model_name = e->model_name;
     r->start_us = base_clock_mono_us();
     r->created_us = base_clock_real_us();
     r->api.is_chat = is_chat;

@@ -44,6 +44,8 @@ struct edge_req {
     enum rt_mode route;    /* as it is being carried out: a fallback changes it */
     char fallback_why[96]; /* "" or why the route was left */
 
+    const char *model_name;      /* the model's own, or of the adapter that was asked for */
+    const struct eng_lora *lora; /* NULL: none */
     int32_t *prompt;       /* [n_prompt], owned */
     int n_prompt, max_new; /* tokens */
 

@@ -63,6 +63,12 @@ class Folder:
             subprocess.run([program("tests/fixtures/mktiny"), str(p), *args], check=True)
         return p
 
+    def adapter(self, name, base, *args):
+        """A random adapter for a model file."""
+        p = self.path / name
+        subprocess.run([program("tests/fixtures/mklora"), str(base), str(p), *args], check=True)
+        return p
+
     def slow(self):
         """Milliseconds a token, so that something can happen in the middle of an answer."""
         return self.tiny("slow.gguf", "--type", "Q8_0", "--layers", "32", "--d", "256", "--ff", "1024",

@@ -21,3 +21,15 @@ else
 tests_fuzz_fuzz_model_SOURCES += tests/fuzz/replay.c
 TESTS += tests/fuzz/fuzz_model
 endif
+
+# fuzz_lora
+check_PROGRAMS += tests/fuzz/fuzz_lora
+EXTRA_DIST += tests/fuzz/corpus/lora
+tests_fuzz_fuzz_lora_SOURCES = tests/fuzz/fuzz_lora.c tests/fixtures/gguf_put.h
+tests_fuzz_fuzz_lora_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+if ENABLE_FUZZERS
+tests_fuzz_fuzz_lora_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+tests_fuzz_fuzz_lora_SOURCES += tests/fuzz/replay.c
+TESTS += tests/fuzz/fuzz_lora
+endif

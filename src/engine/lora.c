@@ -329,6 +329,17 @@ static int read_layer(struct eng_lora *l, int layer, struct base_xxh *h, struct 
     return 0;
 }
 
+/* B's pages are not needed any more: panels took their place. */
+static void give_back_b(const struct eng_lora *l)
+{
+    for (int i = 0; i < gguf_n_tensor(l->file); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(l->file, i);
+        const char *dot = strrchr(t->name, '.');
+        if (dot != NULL && strcmp(dot, ".lora_b") == 0)
+            gguf_advise(l->file, t->data, t->n_bytes, false);
+    }
+}
+
 static int read_tensors(struct eng_lora *l, struct base_err *err)
 {
     const struct eng_config *c = &l->m->c;
@@ -349,6 +360,7 @@ static int read_tensors(struct eng_lora *l, struct base_err *err)
         rc = read_pair(l, HEAD, &head, !l->m->no_head, &l->head, h, err);
     l->info.head = l->info.n_pair > before;
     base_xxh_end(h, l->info.hash);
+    give_back_b(l);
     return rc;
 }
 

@@ -3,7 +3,10 @@
  * is added here, and a row without an adapter is not touched. */
 #include "engine/lora_int.h"
 
-enum { LORA_ROWS = 16 }; /* rows worked on together, by one thread */
+enum {
+    LORA_ROWS = 16,      /* at most so many rows are worked on together, by one thread, */
+    LORA_ROWS_LEAST = 4, /* and not fewer for the sake of another thread */
+};
 
 /* Rows [first, first + n) of the active ones, all with this adapter. */
 struct eng_lora_run {
@@ -16,15 +19,26 @@ size_t eng_lora_run_bytes(void)
     return sizeof(struct eng_lora_run);
 }
 
+/* So many rows that each thread gets two runs. */
+static int run_length(const struct eng_exec *e)
+{
+    int n = 0;
+    for (int i = 0; i < e->n_act; i++)
+        n += e->row[e->act[i]].seg->lora != NULL;
+    n = (n + 2 * e->n_thread - 1) / (2 * e->n_thread);
+    return n < LORA_ROWS_LEAST ? LORA_ROWS_LEAST : n > LORA_ROWS ? LORA_ROWS : n;
+}
+
 void eng_lora_plan(struct eng_exec *e)
 {
     struct eng_lora_run *last = NULL;
+    const int most = run_length(e);
     e->n_lora_run = 0;
     for (int i = 0; i < e->n_act; i++) {
         const struct eng_lora *l = e->row[e->act[i]].seg->lora;
         if (l == NULL) {
             last = NULL;
-        } else if (last != NULL && last->lora == l && last->n < LORA_ROWS) {
+        } else if (last != NULL && last->lora == l && last->n < most) {
             last->n++;
         } else {
             last = &e->lora_run[e->n_lora_run++];

@@ -5,14 +5,18 @@
 
 #include "engine/inner.h"
 
-struct eng_lora_run;
-
 enum { ENG_SLICE_HEAD = 64 }; /* head outputs a slice: the tile [rows][64] stays in cache */
 
 struct eng_row {
     const struct eng_seg *seg;
     int pos;       /* in its session */
     float *logits; /* [n_vocab], the caller's; NULL: not wanted */
+};
+
+/* Rows [first, first + n) of the active ones, all with this adapter. */
+struct eng_lora_run {
+    const struct eng_lora *lora;
+    int first, n;
 };
 
 struct eng_exec {
@@ -24,7 +28,7 @@ struct eng_exec {
     struct eng_row *row; /* [max_row] */
     int *act;            /* [max_row] rows that run the present layer */
     int *want;           /* [max_row] rows that want logits */
-    struct eng_lora_run *lora_run; /* [max_row] active rows that have an adapter */
+    struct eng_lora_run *lora_run; /* [max_row]; n_lora_run of them: the active rows with an adapter */
 
     float *x;       /* [max_row][d_model] residual stream, by row */
     float *cos_sin; /* [max_row][2][rot_dim], by row: RoPE of global and of windowed layers */
@@ -70,8 +74,7 @@ void eng_attend(struct eng_exec *e, int layer);
 void eng_forward_layer(struct eng_exec *e, int l);
 /* Adapters (lora_apply.c). plan: after e->act is known, before its layer. apply: job[i].y += what each
  * row's adapter has for that slot, x as the product had it: [n_act][n_in]. apply_head: the same for
- * the logits, from h as the head had it. */
-size_t eng_lora_run_bytes(void);
+ * the logits, h as the head had it. */
 void eng_lora_plan(struct eng_exec *e);
 void eng_lora_apply(struct eng_exec *e, int layer, const float *x, const struct eng_mm *job, int n_job);
 void eng_lora_apply_head(struct eng_exec *e);

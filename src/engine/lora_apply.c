@@ -8,17 +8,6 @@ enum {
     LORA_ROWS_LEAST = 4, /* and not fewer for the sake of another thread */
 };
 
-/* Rows [first, first + n) of the active ones, all with this adapter. */
-struct eng_lora_run {
-    const struct eng_lora *lora;
-    int first, n;
-};
-
-size_t eng_lora_run_bytes(void)
-{
-    return sizeof(struct eng_lora_run);
-}
-
 /* So many rows that each thread gets two runs. */
 static int run_length(const struct eng_exec *e)
 {

@@ -47,7 +47,7 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
     if ((e->row = grab(rows, sizeof *e->row)) == NULL ||
         (e->act = grab(rows, sizeof *e->act)) == NULL ||
         (e->want = grab(rows, sizeof *e->want)) == NULL ||
-        (e->lora_run = grab(rows, eng_lora_run_bytes())) == NULL ||
+        (e->lora_run = grab(rows, sizeof *e->lora_run)) == NULL ||
         (e->x = grab(rows * d, sizeof(float))) == NULL ||
         (e->cos_sin = grab(rows * 2 * (size_t)c->rot_dim, sizeof(float))) == NULL ||
         (e->h = grab(rows * d, sizeof(float))) == NULL ||

@@ -8,6 +8,7 @@ libwp_base_a_SOURCES = \
 	src/base/hash.c src/base/hash.h \
 	src/base/log.c src/base/log.h \
 	src/base/opt.c src/base/opt.h \
+	src/base/outfile.c src/base/outfile.h \
 	src/base/rd.c src/base/rd.h
 libwp_base_a_CFLAGS = $(AM_CFLAGS) $(CRYPTO_CFLAGS) $(XXHASH_CFLAGS)
 BASE_LIBS = libwp_base.a $(CRYPTO_LIBS) $(XXHASH_LIBS)

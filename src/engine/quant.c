@@ -234,8 +234,7 @@ static float inverse(float d)
     return d != 0.0f ? 1.0f / d : 0.0f;
 }
 
-/* Packs q[32] of 4 or 5 bits; hi (the fifth bits) may be NULL. */
-static void pack_nibbles(const int *q, uint8_t *hi, uint8_t *lo)
+void quant_pack_nibbles(const int *q, uint8_t *hi, uint8_t *lo)
 {
     uint32_t h = 0;
     for (int i = 0; i < 16; i++) {
@@ -259,7 +258,7 @@ static void quant_symmetric(const float *x, uint8_t *b, int64_t n, int bits)
         for (int i = 0; i < QUANT_BLOCK; i++)
             q[i] = quant_clamp(x[i] * inv + (float)half, 2 * half - 1);
         wr_f16(b, d);
-        pack_nibbles(q, bits == 5 ? b + 2 : NULL, b + (bits == 5 ? 6 : 2));
+        quant_pack_nibbles(q, bits == 5 ? b + 2 : NULL, b + (bits == 5 ? 6 : 2));
     }
 }
 
@@ -278,7 +277,7 @@ static void quant_affine(const float *x, uint8_t *b, int64_t n, int bits)
             q[i] = quant_clamp((x[i] - lo) * inv, max);
         wr_f16(b, d);
         wr_f16(b + 2, lo);
-        pack_nibbles(q, bits == 5 ? b + 4 : NULL, b + (bits == 5 ? 8 : 4));
+        quant_pack_nibbles(q, bits == 5 ? b + 4 : NULL, b + (bits == 5 ? 8 : 4));
     }
 }
 

@@ -107,6 +107,19 @@ void quant_quant_q4_k(const float *x, uint8_t *b, int64_t n);
 void quant_quant_q5_k(const float *x, uint8_t *b, int64_t n);
 void quant_quant_q6_k(const float *x, uint8_t *b, int64_t n);
 
+/* What quantisers write. q[32] of 4 or 5 bits; hi (the fifth bits) may be NULL. */
+void quant_pack_nibbles(const int *q, uint8_t *hi, uint8_t *lo);
+/* The low 4 bits of q[256] as Q4_K and Q5_K hold them. */
+void quant_pack_groups(const uint8_t *q, uint8_t *b);
+/* Into 12 bytes that were zero, groups in ascending order: the inverses of the readers above. */
+void quant_put_k4_scale_min(uint8_t *s, int g, int sc, int m);
+static inline void quant_put_k3_scale(uint8_t *b, int s, int scale)
+{
+    const int v = scale + 32;
+    b[s % 8] |= (uint8_t)((v & 15) << s / 8 * 4);
+    b[8 + s % 4] |= (uint8_t)(v >> 4 << s / 4 * 2);
+}
+
 /* v rounded half up and held to [0, max]; a NaN gives 0. */
 static inline int quant_clamp(float v, int max)
 {

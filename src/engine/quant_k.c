@@ -158,7 +158,7 @@ static void fit_affine(const float *x, int max, float *scale, float *min)
     }
 }
 
-static void put_k4_scale_min(uint8_t *s, int g, int sc, int m)
+void quant_put_k4_scale_min(uint8_t *s, int g, int sc, int m)
 {
     if (g < 4) {
         s[g] |= (uint8_t)sc;
@@ -186,14 +186,14 @@ static void quant_k45(const float *x, uint8_t *b, int max, uint8_t q[QUANT_SUPER
     for (int g = 0; g < N_GROUP; g++) {
         int sc = d > 0.0f ? quant_clamp(scale[g] / d, 63) : 0;
         int m = dmin > 0.0f ? quant_clamp(min[g] / dmin, 63) : 0;
-        put_k4_scale_min(b + 4, g, sc, m);
+        quant_put_k4_scale_min(b + 4, g, sc, m);
         float ds = d * (float)sc, dm = dmin * (float)m;
         for (int i = 32 * g; i < 32 * g + 32; i++)
             q[i] = ds > 0.0f ? (uint8_t)quant_clamp((x[i] + dm) / ds, max) : 0;
     }
 }
 
-static void pack_groups(const uint8_t *q, uint8_t *b)
+void quant_pack_groups(const uint8_t *q, uint8_t *b)
 {
     for (int j = 0; j < 4; j++, q += 64, b += 32)
         for (int i = 0; i < 32; i++)
@@ -205,7 +205,7 @@ void quant_quant_q4_k(const float *x, uint8_t *b, int64_t n)
     for (; n > 0; n--, b += QUANT_Q4_K_BYTES, x += QUANT_SUPER) {
         uint8_t q[QUANT_SUPER];
         quant_k45(x, b, 15, q);
-        pack_groups(q, b + 16);
+        quant_pack_groups(q, b + 16);
     }
 }
 
@@ -214,7 +214,7 @@ void quant_quant_q5_k(const float *x, uint8_t *b, int64_t n)
     for (; n > 0; n--, b += QUANT_Q5_K_BYTES, x += QUANT_SUPER) {
         uint8_t q[QUANT_SUPER];
         quant_k45(x, b, 31, q);
-        pack_groups(q, b + 48);
+        quant_pack_groups(q, b + 48);
         memset(b + 16, 0, 32);
         for (int i = 0; i < QUANT_SUPER; i++)
             b[16 + i % 32] |= (uint8_t)(q[i] >> 4 << i / 32);

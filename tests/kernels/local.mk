@@ -5,7 +5,8 @@ KERNEL_TESTS = \
 	tests/kernels/check_mix \
 	tests/kernels/check_pack \
 	tests/kernels/check_pool \
-	tests/kernels/check_quant
+	tests/kernels/check_quant \
+	tests/kernels/check_search
 check_PROGRAMS += $(KERNEL_TESTS)
 TESTS += $(KERNEL_TESTS)
 KERNEL_TEST_LIBS = $(ENGINE_LIBS) $(BASE_LIBS)
@@ -32,6 +33,11 @@ tests_kernels_check_quant_SOURCES = \
 	tests/kernels/tap.h \
 	tests/kernels/types.h
 tests_kernels_check_quant_LDADD = $(KERNEL_TEST_LIBS)
+tests_kernels_check_search_SOURCES = \
+	tests/kernels/check_search.c \
+	tests/kernels/tap.h \
+	tests/kernels/types.h
+tests_kernels_check_search_LDADD = $(KERNEL_TEST_LIBS)
 EXTRA_DIST += \
 	tests/fixtures/quant/BF16.bin \
 	tests/fixtures/quant/F16.bin \

@@ -19,8 +19,15 @@ libwp_kern_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
 libwp_quant_a_SOURCES = \
 	src/engine/quant.c \
 	src/engine/quant_block.h \
+	src/engine/quant_fit.c \
+	src/engine/quant_fit.h \
 	src/engine/quant_k.c \
-	src/engine/quant_iq4.c
+	src/engine/quant_iq4.c \
+	src/engine/quant_search.c \
+	src/engine/quant_search.h \
+	src/engine/quant_search_int.h \
+	src/engine/quant_search_iq4.c \
+	src/engine/quant_search_k.c
 libwp_quant_a_CFLAGS = $(AM_CFLAGS) -ftree-vectorize
 if ARCH_X86
 KERNEL_LIBS += libwp_kern_avx2.a libwp_kern_avx512.a libwp_kern_vnni.a

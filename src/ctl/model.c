@@ -17,6 +17,8 @@ static const struct {
     int (*run)(const struct ctl_model_args *a);
     const char *options; /* its long options, space-separated */
     const char *usage;
+    int n_file;           /* 0: one */
+    const char *may_lack; /* of --text, --out and --type, which a command that takes it needs */
 } commands[] = {
     {"info", ctl_model_info, "adapter hash keys json",
      "usage: waypostctl model info FILE [--adapter FILE] [--hash] [--keys] [--json]\n\n"
@@ -70,6 +72,38 @@ static const struct {
      "Prints a text's token ids, with BOS if the model wants one and without recognising special\n"
      "tokens.\n\n"
      "  --texts FILE  a JSON array of strings; prints one array of ids for each\n"},
+    {"quantize", ctl_model_quantize,
+     "type tensor calibration requantize force text all kv exact threads json",
+     "usage: waypostctl model quantize IN OUT --type TYPE [--tensor GLOB=TYPE ...]\n"
+     "                                 [--calibration FILE] [--requantize] [--force]\n"
+     "                                 [--text FILE [--all] [--kv TYPE]] [--threads N] "
+     "[--json]\n\n"
+     "Writes IN's matrices in smaller types, searching for the scales that lose least, and "
+     "reports\n"
+     "size and every tensor's error. OUT appears whole or not at all.\n\n"
+     "  --type TYPE         q8_0, q6_k, q5_k_m, q4_k_m, q4_0 …: the mixes that llama.cpp calls so\n"
+     "  --tensor GLOB=TYPE  this type for the matrices so named, say 'blk.*.attn_v.weight=q6_k';\n"
+     "                      may be repeated, the last match wins\n"
+     "  --calibration FILE  weigh errors by the inputs that `model calibrate` saw\n"
+     "  --requantize        take matrices that are quantised already, which loses twice\n"
+     "  --force             replace OUT\n"
+     "  --text FILE         compare the two over a text, as `model compare` does\n",
+     .n_file = 2, .may_lack = "text"},
+    {"calibrate", ctl_model_calibrate, "text out force kv threads",
+     "usage: waypostctl model calibrate FILE --text FILE --out FILE [--force] [--kv TYPE]\n"
+     "                                  [--threads N]\n\n"
+     "Runs a text through the model, in chunks of 512 tokens, and keeps for every matrix how "
+     "large\n"
+     "the inputs of each column are: what `model quantize --calibration` weighs errors by. The "
+     "file\n"
+     "is an importance matrix as llama.cpp's tools read and write them.\n"},
+    {"compare", ctl_model_compare, "text all kv exact threads json",
+     "usage: waypostctl model compare ORIGINAL OTHER --text FILE [--all] [--kv TYPE]\n"
+     "                                [--threads N] [--json]\n\n"
+     "How far OTHER's predictions of a text are from ORIGINAL's: both perplexities (chunks and\n"
+     "scoring as in `model perplexity`), how often the likeliest token is the same, and the\n"
+     "Kullback-Leibler divergence of the distributions in nats.\n",
+     .n_file = 2},
 };
 enum { N_COMMAND = sizeof commands / sizeof commands[0] };
 
@@ -88,6 +122,11 @@ static const struct option long_options[] = {
     {"hash", no_argument, NULL, 'H'},
     {"keys", no_argument, NULL, 'K'},
     {"exact", no_argument, NULL, 'x'},
+    {"type", required_argument, NULL, 'y'},
+    {"tensor", required_argument, NULL, 'e'},
+    {"calibration", required_argument, NULL, 'C'},
+    {"requantize", no_argument, NULL, 'R'},
+    {"force", no_argument, NULL, 'f'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -100,7 +139,10 @@ static void usage(FILE *out)
           "  bench       tokens per second, time to first token, memory\n"
           "  perplexity  how well it predicts a text\n"
           "  logits      every position's logits, for comparing engines\n"
-          "  tokenize    a text's token ids\n\n"
+          "  tokenize    a text's token ids\n"
+          "  quantize    a smaller file, and what it costs\n"
+          "  calibrate   what goes into its matrices over a text, for quantize\n"
+          "  compare     how far one model's predictions are from another's\n\n"
           "Each takes --help. WAYPOST_CPU names the kernels to use. Exit status: 0 fine, 1 the "
           "answer\n"
           "is no, 2 usage, 3 could not do it.\n",
@@ -217,6 +259,12 @@ static int parse_kv(const char *s, enum kern_kv_type *out)
     return -1;
 }
 
+static bool needs(int c, const char *name)
+{
+    const char *lack = commands[c].may_lack;
+    return takes(commands[c].options, name) && (lack == NULL || strcmp(lack, name) != 0);
+}
+
 /* -1 to go on, or the exit status. */
 static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
 {
@@ -261,6 +309,23 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
         case 'd':
             good = parse_count(optarg, 65536, &a->n_decode);
             break;
+        case 'y':
+            a->type = optarg;
+            break;
+        case 'e':
+            if (a->n_tensor == CTL_MAX_TENSOR_RULES)
+                return usage_error(name, "too many of --", long_options[at].name);
+            a->tensor[a->n_tensor++] = optarg;
+            break;
+        case 'C':
+            a->calibration = optarg;
+            break;
+        case 'R':
+            a->requantize = true;
+            break;
+        case 'f':
+            a->force = true;
+            break;
         case 'a':
             a->all = true;
             break;
@@ -283,13 +348,17 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
         if (!good)
             return usage_error(name, "not a good value: ", optarg);
     }
-    if (optind + 1 != argc)
-        return usage_error(name, "needs exactly one model file", "");
+    const bool two = commands[c].n_file == 2;
+    if (optind + (two ? 2 : 1) != argc)
+        return usage_error(name, "needs exactly ", two ? "two files" : "one model file");
     a->file = argv[optind];
-    if (takes(commands[c].options, "text") && a->text == NULL && a->texts == NULL && a->ids == NULL)
+    a->file2 = two ? argv[optind + 1] : NULL;
+    if (needs(c, "text") && a->text == NULL && a->texts == NULL && a->ids == NULL)
         return usage_error(name, "needs --text FILE", "");
-    if (takes(commands[c].options, "out") && a->out == NULL)
+    if (needs(c, "out") && a->out == NULL)
         return usage_error(name, "needs --out FILE", "");
+    if (needs(c, "type") && a->type == NULL)
+        return usage_error(name, "needs --type TYPE", "");
     return -1;
 }
 

@@ -7,14 +7,21 @@
 
 #include "engine/lora.h"
 
+enum { CTL_MAX_TENSOR_RULES = 64 };
+
 /* One command line: every option of the family; a command takes those that its table names. */
 struct ctl_model_args {
-    const char *file; /* the GGUF */
+    const char *file;    /* the GGUF */
+    const char *file2;   /* of commands that take two */
     const char *adapter; /* NULL: none */
     const char *text, *texts, *ids, *out;
     bool json, all, hash, keys, exact;
     int n_thread, chunk, n_prompt, n_decode;
     enum kern_kv_type kv;
+    const char *type, *calibration;
+    const char *tensor[CTL_MAX_TENSOR_RULES]; /* [n_tensor] "GLOB=TYPE" */
+    int n_tensor;
+    bool requantize, force;
 };
 
 enum { CTL_OK = 0, CTL_NO = 1, CTL_USAGE = 2, CTL_FAIL = 3 };
@@ -24,6 +31,9 @@ int ctl_model_bench(const struct ctl_model_args *a);
 int ctl_model_perplexity(const struct ctl_model_args *a);
 int ctl_model_logits(const struct ctl_model_args *a);
 int ctl_model_tokenize(const struct ctl_model_args *a);
+int ctl_model_quantize(const struct ctl_model_args *a);
+int ctl_model_calibrate(const struct ctl_model_args *a);
+int ctl_model_compare(const struct ctl_model_args *a);
 
 /* --adapter for m; *out NULL: not given. The caller closes it, before m. */
 int ctl_open_adapter(const struct ctl_model_args *a, struct eng_model *m, struct eng_lora **out,

@@ -43,6 +43,9 @@ struct eng_exec {
     size_t scratch_bytes;
     float *tile; /* [n_thread][max_row][ENG_SLICE_HEAD] of logits */
     struct eng_attend *attend; /* attend.c */
+
+    eng_exec_tap *tap; /* NULL: nobody watches */
+    void *tap_arg;
 };
 
 /* One of the products of a block. */

@@ -50,12 +50,21 @@ static void mm_slice(void *arg, int slice, int worker)
                      j->y, (size_t)n_out, e->scratch + (size_t)worker * e->scratch_bytes);
 }
 
+/* Tells a watcher of job's inputs; parts of one fused matrix share its name. */
+static void tap(const struct eng_exec *e, const float *x, const struct eng_mm *job, int n_job)
+{
+    for (int i = 0; e->tap != NULL && i < n_job; i++)
+        if (i == 0 || strcmp(job[i].w->t.name, job[i - 1].w->t.name) != 0)
+            e->tap(e->tap_arg, &job[i].w->t, x, e->n_act);
+}
+
 /* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread;
  * and what the rows' adapters add to it. x has been rounded (below) where a matrix is packed. */
 static void matmul(struct eng_exec *e, int layer, const float *x, const struct eng_mm *job,
                    int n_job)
 {
     int64_t n_out = 0;
+    tap(e, x, job, n_job);
     for (int i = 0; i < n_job; i++)
         n_out += job[i].w->t.dim[1];
     int64_t share = n_out / ((int64_t)e->n_thread * SLICES_A_THREAD);
@@ -282,6 +291,8 @@ static void head_slice(void *arg, int slice, int worker)
 void eng_forward_head(struct eng_exec *e)
 {
     each_row(e, head_rows, 0, e->n_want);
+    if (e->tap != NULL)
+        e->tap(e->tap_arg, &e->m->w.head.t, e->h, e->n_want);
     eng_pool_run(e->pool, head_slice, e, n_slice_of(&e->m->w.head, ENG_SLICE_HEAD));
     eng_lora_apply_head(e);
 }

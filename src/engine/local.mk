@@ -2,6 +2,9 @@ include src/engine/kernels/local.mk
 noinst_LIBRARIES += libwp_engine.a
 libwp_engine_a_SOURCES = \
 	src/engine/attend.c \
+	src/engine/calib.c \
+	src/engine/calib.h \
+	src/engine/calib_sum.c \
 	src/engine/chat.c \
 	src/engine/chat.h \
 	src/engine/chat_format.c \
@@ -14,6 +17,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/gguf_int.h \
 	src/engine/gguf_kv.c \
 	src/engine/gguf_type.c \
+	src/engine/gguf_write.c \
+	src/engine/gguf_write.h \
 	src/engine/identity.c \
 	src/engine/inner.h \
 	src/engine/lora.c \
@@ -29,6 +34,11 @@ libwp_engine_a_SOURCES = \
 	src/engine/pretok.c \
 	src/engine/pretok.h \
 	src/engine/quant.h \
+	src/engine/quantize.c \
+	src/engine/quantize.h \
+	src/engine/quantize_int.h \
+	src/engine/quantize_mix.c \
+	src/engine/quantize_run.c \
 	src/engine/sample.c \
 	src/engine/sample.h \
 	src/engine/sched.c \

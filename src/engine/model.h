@@ -122,4 +122,10 @@ void eng_exec_free(struct eng_exec *e);
 int eng_exec_run(struct eng_exec *e, const struct eng_seg *seg, int n_seg, struct base_err *err)
     BASE_MUST_CHECK;
 
+/* Watches what goes into products: fn gets each matrix, in its file's name and shape, with its inputs
+ * x[n_row][n_in], on the thread that runs the step. Of matrices that share x and a name only the first
+ * is told. Inputs are those before rounding to 8 bits. NULL: no longer. */
+typedef void eng_exec_tap(void *arg, const struct gguf_tensor *w, const float *x, int n_row);
+void eng_exec_watch(struct eng_exec *e, eng_exec_tap *fn, void *arg);
+
 #endif

@@ -76,6 +76,12 @@ out:
     return rc;
 }
 
+void eng_exec_watch(struct eng_exec *e, eng_exec_tap *fn, void *arg)
+{
+    e->tap = fn;
+    e->tap_arg = arg;
+}
+
 void eng_exec_free(struct eng_exec *e)
 {
     if (e == NULL)

@@ -83,3 +83,19 @@ tests_engine_test_lora_SOURCES = tests/engine/naive.h tests/engine/test_lora.c \
 	tests/engine/tiny_model.h
 tests_engine_test_lora_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_lora_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+QUANTIZE_TESTS = tests/engine/test_quantize tests/engine/test_calib
+check_PROGRAMS += $(QUANTIZE_TESTS)
+TESTS += $(QUANTIZE_TESTS) tests/engine/test_ctl_quantize.py
+QUANTIZE_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_engine_test_quantize_SOURCES = tests/engine/test_quantize.c tests/engine/quantize_case.h \
+	tests/engine/tiny_model.h tests/fixtures/gguf_put.h
+tests_engine_test_quantize_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_quantize_LDFLAGS = $(AM_LDFLAGS) $(QUANTIZE_WRAP)
+tests_engine_test_quantize_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_engine_test_calib_SOURCES = tests/engine/test_calib.c tests/engine/quantize_case.h \
+	tests/engine/tiny_model.h
+tests_engine_test_calib_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_calib_LDFLAGS = $(AM_LDFLAGS) $(QUANTIZE_WRAP)
+tests_engine_test_calib_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += tests/engine/test_ctl_quantize.py

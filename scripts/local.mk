@@ -12,6 +12,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/compare-clients \
 	scripts/compare-llamacpp \
 	scripts/compare-lora \
+	scripts/compare-quantize \
 	scripts/fetch-model \
 	scripts/fuzz \
 	scripts/make-certs \
@@ -21,9 +22,11 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/quickstart \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
+	scripts/lib/compare_quantize.py \
 	scripts/lib/deps.sh \
 	scripts/lib/gemma_exact.py \
 	scripts/lib/gguf_expand.py \
+	scripts/lib/gguf_shuffle.py \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \
 	scripts/lib/stack.py

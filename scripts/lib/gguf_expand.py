@@ -10,7 +10,7 @@ import struct
 import numpy as np
 
 SCALAR = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-STRING, ARRAY = 8, 9
+UINT32, STRING, ARRAY = 4, 8, 9
 
 
 class Traits(ctypes.Structure):
@@ -74,20 +74,24 @@ def dequantize(lib, kind, raw, n):
     return out
 
 
-def expand(source, target):
+def expand(source, target, change=None):
+    """change, if given, makes change(name, values[rows][columns], numbers) of each tensor; numbers are
+    the file's whole-number keys."""
     lib = ggml()
     with open(source, "rb") as f:
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     r = Reader(data)
     magic, version, n_tensor, n_kv = r.take("IIQQ")
     assert magic == 0x46554747 and version in (2, 3), "not a GGUF v2 or v3 file"
-    align, kv_from, file_type_at = 32, r.at, None
+    align, kv_from, file_type_at, numbers = 32, r.at, None, {}
     for _ in range(n_kv):
         key, kind = r.string(), r.take("I")
         if key == b"general.alignment":
             align = struct.unpack_from("<I", data, r.at)[0]
         if key == b"general.file_type":
             file_type_at = r.at - kv_from
+        if kind == UINT32:
+            numbers[key.decode()] = struct.unpack_from("<I", data, r.at)[0]
         r.skip_value(kind)
     kv = bytearray(data[kv_from : r.at])
     if file_type_at is not None:
@@ -112,6 +116,9 @@ def expand(source, target):
             t = lib.ggml_get_type_traits(kind).contents
             size = n // t.blck_size * t.type_size
             raw = data[base + offset : base + offset + size]
-            values = dequantize(lib, kind, raw, n).tobytes()
+            values = dequantize(lib, kind, raw, n)
+            if change is not None:
+                values = change(name.decode(), values.reshape(-1, dims[0]), numbers).astype("<f4")
+            values = values.tobytes()
             out.write(values + bytes(-len(values) % align))
     os.replace(part, target)

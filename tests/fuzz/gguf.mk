@@ -33,3 +33,15 @@ else
 tests_fuzz_fuzz_lora_SOURCES += tests/fuzz/replay.c
 TESTS += tests/fuzz/fuzz_lora
 endif
+
+# fuzz_quantize
+check_PROGRAMS += tests/fuzz/fuzz_quantize
+EXTRA_DIST += tests/fuzz/corpus/quantize
+tests_fuzz_fuzz_quantize_SOURCES = tests/fuzz/fuzz_quantize.c
+tests_fuzz_fuzz_quantize_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+if ENABLE_FUZZERS
+tests_fuzz_fuzz_quantize_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+tests_fuzz_fuzz_quantize_SOURCES += tests/fuzz/replay.c
+TESTS += tests/fuzz/fuzz_quantize
+endif

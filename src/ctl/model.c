@@ -29,15 +29,23 @@ static const struct {
      "  --hash          also the identity that two sides compare before a split (reads all "
      "weights)\n"
      "  --keys          also every metadata key\n"},
-    {"bench", ctl_model_bench, "adapter threads prompt decode kv json",
-     "usage: waypostctl model bench FILE [--threads N] [--prompt N] [--decode N] [--kv TYPE]\n"
-     "                              [--adapter FILE] [--json]\n\n"
-     "Measures prompt and decode tokens per second for one session and for four in one batch, the\n"
-     "time to the first token, load time and memory. Progress goes to stderr.\n\n"
-     "  --threads N  worker threads (default: the CPUs that this process may use)\n"
-     "  --prompt N   prompt tokens a session (default 128)\n"
-     "  --decode N   tokens decoded a session (default 32)\n"
-     "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
+    {"bench", ctl_model_bench, "adapter threads prompt decode batch context chunk repeat kv json",
+     "usage: waypostctl model bench FILE [--threads N] [--prompt LIST] [--batch LIST]\n"
+     "                              [--context LIST] [--decode N] [--chunk N] [--repeat N]\n"
+     "                              [--kv TYPE] [--adapter FILE] [--json]\n\n"
+     "Measures the time to the first token, prompt and decode tokens per second, load time and "
+     "peak\n"
+     "memory. Everything runs once to warm up, then N times: median, smallest and largest are "
+     "shown.\n"
+     "A LIST is up to 8 numbers, \"128,512\". Progress goes to stderr.\n\n"
+     "  --threads N     worker threads (default: the CPUs that this process may use)\n"
+     "  --prompt LIST   tokens of a prompt (default 128,512)\n"
+     "  --batch LIST    sessions that decode together, after the first context (default 1,2,4,8)\n"
+     "  --context LIST  tokens before those decoded, with the first batch (default 0,512,4096)\n"
+     "  --decode N      tokens decoded a session (default 32)\n"
+     "  --chunk N       prompt tokens in one step (default 64)\n"
+     "  --repeat N      default 5\n"
+     "  --kv TYPE       how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --adapter FILE  every session runs with this adapter (LoRA)\n"},
     {"perplexity", ctl_model_perplexity, "adapter text all kv exact threads json",
      "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv TYPE] [--exact]\n"
@@ -118,6 +126,9 @@ static const struct option long_options[] = {
     {"chunk", required_argument, NULL, 'c'},
     {"prompt", required_argument, NULL, 'p'},
     {"decode", required_argument, NULL, 'd'},
+    {"batch", required_argument, NULL, 'b'},
+    {"context", required_argument, NULL, 'X'},
+    {"repeat", required_argument, NULL, 'r'},
     {"all", no_argument, NULL, 'a'},
     {"hash", no_argument, NULL, 'H'},
     {"keys", no_argument, NULL, 'K'},
@@ -236,6 +247,25 @@ static bool parse_count(const char *s, int max, int *out)
     return true;
 }
 
+/* Up to CTL_MAX_COUNTS whole numbers in [min, max] with commas between. */
+static bool parse_counts(const char *s, int min, int max, struct ctl_counts *out)
+{
+    out->n = 0;
+    for (;;) {
+        char *end = NULL;
+        errno = 0;
+        const long v = strtol(s, &end, 10);
+        if (errno != 0 || end == s || v < min || v > max || out->n == CTL_MAX_COUNTS)
+            return false;
+        out->v[out->n++] = (int)v;
+        if (*end == '\0')
+            return true;
+        if (*end != ',')
+            return false;
+        s = end + 1;
+    }
+}
+
 static bool takes(const char *options, const char *name)
 {
     const size_t n = strlen(name);
@@ -304,7 +334,16 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
             good = parse_count(optarg, 4096, &a->chunk);
             break;
         case 'p':
-            good = parse_count(optarg, 16384, &a->n_prompt);
+            good = parse_counts(optarg, 1, 65536, &a->prompt);
+            break;
+        case 'b':
+            good = parse_counts(optarg, 1, 64, &a->batch);
+            break;
+        case 'X':
+            good = parse_counts(optarg, 0, 65536, &a->context);
+            break;
+        case 'r':
+            good = parse_count(optarg, 100, &a->n_repeat);
             break;
         case 'd':
             good = parse_count(optarg, 65536, &a->n_decode);
@@ -380,8 +419,11 @@ int ctl_model(int argc, char **argv)
             continue;
         struct ctl_model_args a = {.n_thread = (int)sysconf(_SC_NPROCESSORS_ONLN),
                                    .chunk = 64,
-                                   .n_prompt = 128,
                                    .n_decode = 32,
+                                   .n_repeat = 5,
+                                   .prompt = {2, {128, 512}},
+                                   .batch = {4, {1, 2, 4, 8}},
+                                   .context = {3, {0, 512, 4096}},
                                    .kv = KERN_KV_F16};
         if (a.n_thread < 1)
             a.n_thread = 1;

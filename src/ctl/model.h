@@ -9,6 +9,13 @@
 
 enum { CTL_MAX_TENSOR_RULES = 64 };
 
+enum { CTL_MAX_COUNTS = 8 };
+
+/* "128,512" */
+struct ctl_counts {
+    int n, v[CTL_MAX_COUNTS];
+};
+
 /* One command line: every option of the family; a command takes those that its table names. */
 struct ctl_model_args {
     const char *file;    /* the GGUF */
@@ -16,7 +23,8 @@ struct ctl_model_args {
     const char *adapter; /* NULL: none */
     const char *text, *texts, *ids, *out;
     bool json, all, hash, keys, exact;
-    int n_thread, chunk, n_prompt, n_decode;
+    int n_thread, chunk, n_decode, n_repeat;
+    struct ctl_counts prompt, batch, context;
     enum kern_kv_type kv;
     const char *type, *calibration;
     const char *tensor[CTL_MAX_TENSOR_RULES]; /* [n_tensor] "GLOB=TYPE" */

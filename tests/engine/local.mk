@@ -55,11 +55,11 @@ tests_engine_test_sched_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_sched_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_real
-TESTS += tests/engine/test_real tests/engine/test_logits.py
+TESTS += tests/engine/test_real tests/engine/test_bench.py tests/engine/test_logits.py
 tests_engine_test_real_SOURCES = tests/engine/test_real.c
 tests_engine_test_real_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_real_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
-EXTRA_DIST += tests/engine/test_logits.py tests/fixtures/logits/short.txt \
+EXTRA_DIST += tests/engine/test_bench.py tests/engine/test_logits.py tests/fixtures/logits/short.txt \
 	tests/fixtures/logits/smollm2.json tests/fixtures/text/mixed.txt
 
 check_PROGRAMS += tests/engine/test_oom

@@ -9,6 +9,7 @@ PY_LOG_COMPILER = python3
 SH_LOG_DRIVER = $(LOG_DRIVER)
 SH_LOG_COMPILER = bash
 TEST_CFLAGS = $(AM_CFLAGS) -Wno-missing-prototypes $(CMOCKA_CFLAGS)
+include tests/bench/local.mk
 include tests/kernels/local.mk
 if HAVE_CMOCKA
 include tests/unit/local.mk

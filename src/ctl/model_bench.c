@@ -201,8 +201,8 @@ static int bench_decode(struct bench *b, int n_session, int n_ctx, struct base_e
         rc = spread(b, run_decode, &(struct run){n_session, n_ctx}, &tok_s, err);
     if (rc != 0)
         return rc;
-    json_array_append_new(
-        json_object_get(b->out, "decode"),
+    json_array_insert_new(
+        json_object_get(b->out, "decode"), 0,
         json_pack("{s:i, s:i, s:o}", "batch", n_session, "context", n_ctx, "tok_s", tok_s));
     return 0;
 }
@@ -246,15 +246,16 @@ static double kv_mib(const struct bench *b)
     return pos * 2 * one * c->n_kv_head * c->head_dim * c->n_layer / 1048576;
 }
 
-/* Every batch size after the first context, every context with the first batch size. */
+/* Every batch size after the first context, every context with the first batch size. The last
+ * context first: it is often the longest, and the others then find their tokens in the sessions. */
 static int bench_run(struct bench *b, struct base_err *err)
 {
     const struct ctl_model_args *a = b->a;
     int rc = bench_load(b, err);
     for (int i = 0; i < a->prompt.n && rc == 0; i++)
         rc = bench_prompt(b, a->prompt.v[i], err);
-    for (int i = 0; i < a->context.n && rc == 0; i++) {
-        for (int k = 0; k < (i == 0 ? a->batch.n : 1) && rc == 0; k++)
+    for (int i = a->context.n - 1; i >= 0 && rc == 0; i--) {
+        for (int k = i == 0 ? a->batch.n - 1 : 0; k >= 0 && rc == 0; k--)
             rc = bench_decode(b, a->batch.v[k], a->context.v[i], err);
     }
     if (rc != 0)

@@ -1,6 +1,7 @@
 # Everything that a tarball needs and no other fragment names. scripts/check-dist compares a tarball
 # with what git knows.
 EXTRA_DIST += .ci/run debian/control policies proto \
+	scripts/bench-engine \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \
@@ -20,6 +21,9 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/make-man \
 	scripts/make-tok-goldens \
 	scripts/quickstart \
+	scripts/lib/bench_engine.py \
+	scripts/lib/bench_llamacpp.py \
+	scripts/lib/bench_report.py \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
 	scripts/lib/compare_quantize.py \
@@ -27,6 +31,8 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/lib/gemma_exact.py \
 	scripts/lib/gguf_expand.py \
 	scripts/lib/gguf_shuffle.py \
+	scripts/lib/llamacpp.sh \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \
+	scripts/lib/random_gguf.py \
 	scripts/lib/stack.py

@@ -111,6 +111,10 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
     gauge(b, "waypost_engine_decode_tokens_per_second", "One session's view; 0: not known yet.",
           s.decode_tok_s);
     counter(b, "waypost_engine_steps_total", "Steps of the batch.", s.n_step);
+    gauge(b, "waypost_engine_threads",
+          "That take part; fewer where their cores are wanted by others.", s.n_thread);
+    counter(b, "waypost_engine_stalls_total", "Waits for a thread whose core was taken from it.",
+            s.n_stall);
     gauge(b, "waypost_uplink_ready", "1 while an uplink process is ready.",
           edge_uplink_ready(e->uplink) ? 1 : 0);
     return b->err;

@@ -31,6 +31,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/pack_cache.h \
 	src/engine/pool.c \
 	src/engine/pool.h \
+	src/engine/pool_adapt.c \
+	src/engine/pool_adapt.h \
 	src/engine/pretok.c \
 	src/engine/pretok.h \
 	src/engine/quant.h \

@@ -114,6 +114,7 @@ struct eng_exec;
 int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread, int max_row,
                  struct base_err *err) BASE_MUST_CHECK;
 void eng_exec_free(struct eng_exec *e);
+void eng_exec_stats(const struct eng_exec *e, struct eng_pool_stats *out); /* between steps */
 
 /* One step: appends the rows to their sessions' layers and computes what was asked. Different segs
  * may have different layer ranges but not the same session. Results for a seg are bit-identical

@@ -103,6 +103,8 @@ struct eng_sched_stats {
     int n_job, n_row_waiting;          /* open jobs; rows fed and not yet run */
     double prefill_tok_s, decode_tok_s;/* moving averages, one session's view; 0: not known yet */
     uint64_t n_step, n_tok_in, n_tok_out;
+    int n_thread;                      /* that take part now; fewer where cores are wanted by others */
+    uint64_t n_stall;                  /* waits for a thread whose core was taken */
 };
 void eng_sched_stats(const struct eng_sched *s, struct eng_sched_stats *out); /* a recent snapshot */
 

@@ -353,8 +353,12 @@ static void update_stats(struct eng_sched *s, int n_slot, int64_t us)
         s->decode_row = s->decode_row * keep + 1;
         s->decode_us = s->decode_us * keep + (double)us;
     }
+    struct eng_pool_stats pool;
+    eng_exec_stats(s->exec, &pool);
     pthread_mutex_lock(&s->lock);
     s->stats.n_step++;
+    s->stats.n_thread = pool.n_use;
+    s->stats.n_stall = pool.n_stall;
     s->stats.n_tok_in += in;
     s->stats.n_tok_out += out;
     s->stats.prefill_tok_s = s->prefill_us > 0 ? s->prefill_row / s->prefill_us * 1e6 : 0;

@@ -112,6 +112,11 @@ void eng_exec_free(struct eng_exec *e)
     free(e);
 }
 
+void eng_exec_stats(const struct eng_exec *e, struct eng_pool_stats *out)
+{
+    eng_pool_stats(e->pool, out);
+}
+
 static int check_seg(const struct eng_exec *e, const struct eng_seg *g, int i, struct base_err *err)
 {
     const struct eng_model *m = e->m;

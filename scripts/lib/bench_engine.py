@@ -87,13 +87,16 @@ class Bench:
         self.a = a
         self.ctl = pathlib.Path(a.build, "waypostctl")
         self.hw = pathlib.Path(a.build, "tests/bench/hwlimits")
+        self.packed = pathlib.Path(a.cache, "bench", "packed")
+        self.packed.mkdir(parents=True, exist_ok=True)
+        self.packed.chmod(0o700)
         self.contexts = [0, 512] + [c for c in a.context if c not in (0, 512)]
 
     # ---- one process ----
 
     def ours(self, f, prompts, contexts, batches):
         return run_json([self.ctl, "model", "bench", f.path, "--json", "--threads", self.a.threads, "--repeat", 1,
-                         "--chunk", self.a.chunk, "--decode", f.n_decode, "--prompt", commas(prompts),
+                         "--chunk", self.a.chunk, "--pack-cache", self.packed, "--decode", f.n_decode, "--prompt", commas(prompts),
                          "--context", commas(contexts), "--batch", commas(batches)])
 
     def theirs(self, config, f, prompts, contexts, batches):

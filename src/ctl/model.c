@@ -29,10 +29,11 @@ static const struct {
      "  --hash          also the identity that two sides compare before a split (reads all "
      "weights)\n"
      "  --keys          also every metadata key\n"},
-    {"bench", ctl_model_bench, "adapter threads prompt decode batch context chunk repeat kv json",
+    {"bench", ctl_model_bench, "adapter threads prompt decode batch context chunk repeat kv exact pack-cache json",
      "usage: waypostctl model bench FILE [--threads N] [--prompt LIST] [--batch LIST]\n"
      "                              [--context LIST] [--decode N] [--chunk N] [--repeat N]\n"
-     "                              [--kv TYPE] [--adapter FILE] [--json]\n\n"
+     "                              [--kv TYPE] [--exact] [--pack-cache DIR]\n"
+     "                              [--adapter FILE] [--json]\n\n"
      "Measures the time to the first token, prompt and decode tokens per second, load time and "
      "peak\n"
      "memory. Everything runs once to warm up, then N times: median, smallest and largest are "
@@ -46,7 +47,9 @@ static const struct {
      "  --chunk N       prompt tokens in one step (default 64)\n"
      "  --repeat N      default 5\n"
      "  --kv TYPE       how keys and values are kept: f16 (default), f32 or q8_0\n"
-     "  --adapter FILE  every session runs with this adapter (LoRA)\n"},
+     "  --exact         activations stay f32, where they are rounded to 8 bits otherwise\n"
+     "  --pack-cache DIR  where packed weights are kept between loads (default: packed anew)\n"
+     "  --adapter FILE    every session runs with this adapter (LoRA)\n"},
     {"perplexity", ctl_model_perplexity, "adapter text all kv exact threads json",
      "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv TYPE] [--exact]\n"
      "                                   [--adapter FILE] [--threads N] [--json]\n\n"
@@ -138,6 +141,7 @@ static const struct option long_options[] = {
     {"calibration", required_argument, NULL, 'C'},
     {"requantize", no_argument, NULL, 'R'},
     {"force", no_argument, NULL, 'f'},
+    {"pack-cache", required_argument, NULL, 'P'},
     {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -338,6 +342,9 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
             break;
         case 'b':
             good = parse_counts(optarg, 1, 64, &a->batch);
+            break;
+        case 'P':
+            a->pack_cache = optarg;
             break;
         case 'X':
             good = parse_counts(optarg, 0, 65536, &a->context);

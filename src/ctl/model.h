@@ -21,7 +21,7 @@ struct ctl_model_args {
     const char *file;    /* the GGUF */
     const char *file2;   /* of commands that take two */
     const char *adapter; /* NULL: none */
-    const char *text, *texts, *ids, *out;
+    const char *text, *texts, *ids, *out, *pack_cache;
     bool json, all, hash, keys, exact;
     int n_thread, chunk, n_decode, n_repeat;
     struct ctl_counts prompt, batch, context;

@@ -122,8 +122,12 @@ static int run_decode(struct bench *b, const struct run *r, double *tok_s, struc
 static int run_load(struct bench *b, const struct run *r, double *ms, struct base_err *err)
 {
     (void)r;
-    const struct eng_model_opt opt = {
-        .path = b->a->file, .layer_end = -1, .cpu = getenv("WAYPOST_CPU")};
+    const struct eng_model_opt opt = {.path = b->a->file,
+                                      .layer_end = -1,
+                                      .cpu = getenv("WAYPOST_CPU"),
+                                      .exact = b->a->exact,
+                                      .n_thread = b->a->n_thread,
+                                      .pack_cache = b->a->pack_cache};
     engine_close(b);
     const int64_t t0 = base_clock_mono_us();
     int rc = eng_model_open(&b->m, &opt, err);
@@ -139,6 +143,10 @@ static int run_load(struct bench *b, const struct run *r, double *ms, struct bas
         b->logits = malloc((size_t)b->n_session * n_vocab * sizeof *b->logits);
         if (b->logits == NULL)
             rc = base_err_set(err, BASE_ENOMEM, b->a->file, "no memory for logits");
+    }
+    if (rc == 0 && eng_model_cache_err(b->m) != NULL) {
+        *err = *eng_model_cache_err(b->m); /* asked for, so it has to be there */
+        rc = err->code;
     }
     if (rc == 0)
         rc = feed(b, 0, 1, err);
@@ -239,11 +247,11 @@ static double peak_rss_mib(void)
 static double kv_mib(const struct bench *b)
 {
     const struct eng_config *c = eng_model_config(b->m);
-    const double one = b->a->kv == KERN_KV_F32 ? 4 : 2;
+    static const double one[] = {[KERN_KV_F32] = 4, [KERN_KV_F16] = 2, [KERN_KV_Q8_0] = 34.0 / 32};
     double pos = 0;
     for (int i = 0; i < b->n_session; i++)
         pos += b->n_kv[i];
-    return pos * 2 * one * c->n_kv_head * c->head_dim * c->n_layer / 1048576;
+    return pos * 2 * one[b->a->kv] * c->n_kv_head * c->head_dim * c->n_layer / 1048576;
 }
 
 /* Every batch size after the first context, every context with the first batch size. The last
@@ -262,13 +270,13 @@ static int bench_run(struct bench *b, struct base_err *err)
         return rc;
     for (int i = 0; i < b->n_session; i++)
         forget(b, i, 0);
-    json_object_set_new(b->out, "peak_rss_mib", json_real(peak_rss_mib()));
-    json_object_set_new(b->out, "kv_mib", json_real(kv_mib(b)));
-    json_object_set_new(b->out, "kernels", json_string(eng_model_kern(b->m)->name));
-    json_object_set_new(b->out, "threads", json_integer(a->n_thread));
-    json_object_set_new(b->out, "chunk", json_integer(a->chunk));
-    json_object_set_new(b->out, "decode_tok", json_integer(a->n_decode));
-    json_object_set_new(b->out, "repeat", json_integer(a->n_repeat));
+    json_t *more =
+        json_pack("{s:f, s:f, s:s, s:s, s:i, s:i, s:i, s:i}", "peak_rss_mib", peak_rss_mib(),
+                  "kv_mib", kv_mib(b), "weights", eng_model_packed_how(b->m), "kernels",
+                  eng_model_kern(b->m)->name, "threads", a->n_thread, "chunk", a->chunk,
+                  "decode_tok", a->n_decode, "repeat", a->n_repeat);
+    json_object_update(b->out, more);
+    json_decref(more);
     return 0;
 }
 
@@ -299,11 +307,14 @@ static int bench_init(struct bench *b, const struct ctl_model_args *a, struct ba
     return 0;
 }
 
+static double num(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
 static void print_spread(const json_t *o, const char *unit)
 {
-    double lo = 0, mid = 0, hi = 0;
-    json_unpack((json_t *)o, "{s:F, s:F, s:F}", "min", &lo, "median", &mid, "max", &hi);
-    printf("%9.1f %s (%.1f to %.1f)\n", mid, unit, lo, hi);
+    printf("%9.1f %s (%.1f to %.1f)\n", num(o, "median"), unit, num(o, "min"), num(o, "max"));
 }
 
 static void print_all(const json_t *out)
@@ -314,26 +325,20 @@ static void print_all(const json_t *out)
     print_spread(json_object_get(out, "load_ms"), "ms");
     json_array_foreach(json_object_get(out, "prompt"), i, o)
     {
-        printf("first token of a prompt of %-11d",
-               (int)json_number_value(json_object_get(o, "tok")));
+        printf("first token of a prompt of %-11.0f", num(o, "tok"));
         print_spread(json_object_get(o, "first_token_ms"), "ms");
-        printf("%-38s%9.1f tok/s\n", "  the prompt",
-               json_number_value(json_object_get(o, "tok_s")));
+        printf("%-38s%9.1f tok/s\n", "  the prompt", num(o, "tok_s"));
     }
     json_array_foreach(json_object_get(out, "decode"), i, o)
     {
-        printf("decode, batch of %-2d after %-5d tokens  ",
-               (int)json_number_value(json_object_get(o, "batch")),
-               (int)json_number_value(json_object_get(o, "context")));
+        printf("decode, batch of %-2.0f after %-5.0f tokens  ", num(o, "batch"), num(o, "context"));
         print_spread(json_object_get(o, "tok_s"), "tok/s");
     }
     printf("%-38s%9.1f MiB, keys and values %.1f of them\n", "peak memory",
-           json_number_value(json_object_get(out, "peak_rss_mib")),
-           json_number_value(json_object_get(out, "kv_mib")));
-    printf("%d threads, %s kernels, chunks of %d\n",
-           (int)json_number_value(json_object_get(out, "threads")),
+           num(out, "peak_rss_mib"), num(out, "kv_mib"));
+    printf("%.0f threads, %s kernels, weights %s, chunks of %.0f\n", num(out, "threads"),
            json_string_value(json_object_get(out, "kernels")),
-           (int)json_number_value(json_object_get(out, "chunk")));
+           json_string_value(json_object_get(out, "weights")), num(out, "chunk"));
 }
 
 int ctl_model_bench(const struct ctl_model_args *a)

@@ -9,7 +9,7 @@ void pool_adapt_init(struct pool_adapt *a)
 
 static void enter(struct pool_adapt *a, enum pool_mode m, int64_t now_us)
 {
-    const bool again = now_us - a->left_us[m] < a->hold_us[m];
+    const bool again = now_us - a->left_us[m] < POOL_TRY_US;
     const int64_t hold = again ? a->hold_us[m] * 2 : POOL_HOLD_FIRST_US;
     a->hold_us[m] = hold < POOL_HOLD_MOST_US ? hold : POOL_HOLD_MOST_US;
     a->until_us = now_us + a->hold_us[m];
@@ -48,11 +48,15 @@ bool pool_caller_asks(struct pool_caller *c, int64_t now_us)
 bool pool_caller_moves(struct pool_caller *c, int64_t n_lost, int64_t now_us)
 {
     const bool lost = n_lost > c->n_lost;
-    const bool close = now_us - c->stall_us < POOL_CLOSE_US;
+    const bool third = now_us - c->lost_us[1] < POOL_CLOSE_US;
     c->n_lost = n_lost;
-    if (lost)
-        c->stall_us = now_us;
-    return lost && close;
+    if (!lost)
+        return false;
+    c->lost_us[1] = c->lost_us[0];
+    c->lost_us[0] = now_us;
+    if (third) /* the next move needs three more */
+        c->lost_us[0] = c->lost_us[1] = now_us - POOL_CLOSE_US;
+    return third;
 }
 
 int64_t pool_adapt_limit_us(int64_t own_us, int n_slice)

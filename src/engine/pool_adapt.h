@@ -13,7 +13,8 @@
  * short, of 2 ms a tenth, of 5 ms most, while the worker still got 45 % of the core. So the system takes
  * its turns while nobody waits.
  * Each hold doubles when the try that followed the one before failed soon: a core that stays busy
- * costs one stall a second, one that is free again is back within a second. */
+ * costs one stall a second, one that is free again is back within a second, and chance stalls far
+ * apart cost a short hold each. */
 #ifndef ENG_POOL_ADAPT_H
 #define ENG_POOL_ADAPT_H
 
@@ -27,11 +28,14 @@ enum {
     POOL_STALL_SLICES = 4,       /* and in slices: their sizes differ */
     POOL_HOLD_FIRST_US = 40000,  /* before the next mode up is tried again */
     POOL_HOLD_MOST_US = 1000000,
+    POOL_TRY_US = 50000, /* a try that lasts is good: a busy core is taken within some milliseconds */
     POOL_CLOSE_US = 30000, /* two stalls of a polite worker within: politeness does not help */
 };
 
 enum {
-    POOL_GAP_US = 1000, /* between two runs of the caller: worth asking whether it lost its core */
+    /* Between two runs of the caller: may be a loss of its core. Others that want little of it are
+     * gone before. */
+    POOL_GAP_US = 2000,
 };
 
 enum pool_mode { POOL_GREEDY, POOL_POLITE, POOL_AWAY, POOL_N_MODE };
@@ -52,14 +56,14 @@ enum pool_mode pool_adapt_mode(struct pool_adapt *a, int64_t now_us);
 /* The caller itself can't be done without; where it shares its core, it should trade places with a
  * worker. */
 struct pool_caller {
-    int64_t run_us;   /* the last run's start */
-    int64_t stall_us; /* when it last lost its core */
-    int64_t n_lost;   /* how often, as the system counts */
+    int64_t run_us;     /* the last run's start */
+    int64_t lost_us[2]; /* when it lost its core last, and before */
+    int64_t n_lost;     /* how often, as the system counts */
 };
 
 /* Whether to ask the system how often the caller's core was taken from it. */
 bool pool_caller_asks(struct pool_caller *c, int64_t now_us);
-/* With the answer: whether to trade places, which the second loss in POOL_CLOSE_US says. */
+/* With the answer: whether to trade places, which the third loss in POOL_CLOSE_US says. */
 bool pool_caller_moves(struct pool_caller *c, int64_t n_lost, int64_t now_us);
 
 /* How long the caller waits, after n_slice slices of its own in own_us, before it is a stall. */

@@ -155,7 +155,7 @@ static void check_back_off(void)
     tap_ok(n_stall <= 5 + 20, "%d stalls in 20 s", n_stall);
     now += 2 * POOL_HOLD_MOST_US;
     const bool greedy = is(&a, now, POOL_GREEDY);
-    now += POOL_HOLD_MOST_US;
+    now += POOL_TRY_US;
     pool_adapt_stall(&a, now);
     tap_ok(greedy && a.hold_us[POOL_POLITE] == POOL_HOLD_FIRST_US,
            "a try that went well resets it");
@@ -179,8 +179,14 @@ static void check_caller(void)
     tap_ok(!pool_caller_moves(&c, 0, now), "a gap without a loss: a wait for work");
     tap_ok(!pool_caller_moves(&c, 1, now += 1000), "one loss may be anything");
     tap_ok(!pool_caller_moves(&c, 1, now += 1000), "the same one doesn't count twice");
-    tap_ok(pool_caller_moves(&c, 2, now += 1000), "two close together: move");
-    tap_ok(!pool_caller_moves(&c, 3, now + POOL_CLOSE_US), "two far apart: stay");
+    tap_ok(!pool_caller_moves(&c, 2, now += 1000), "two may be chance");
+    tap_ok(pool_caller_moves(&c, 3, now += 1000), "three close together: move");
+    tap_ok(!pool_caller_moves(&c, 4, now += 1000) && !pool_caller_moves(&c, 5, now += 1000) &&
+               pool_caller_moves(&c, 6, now += 1000),
+           "and again only after three more");
+    tap_ok(!pool_caller_moves(&c, 7, now += 1000) && !pool_caller_moves(&c, 8, now += 1000) &&
+               !pool_caller_moves(&c, 9, now + POOL_CLOSE_US),
+           "far apart: stay");
 }
 
 /* ---- the policy at work ---- */

@@ -26,7 +26,7 @@ enum {
     POOL_NAP_US = 60,
     POOL_STALL_US = 150,         /* the shortest wait that may be a stall, */
     POOL_STALL_SLICES = 4,       /* and in slices: their sizes differ */
-    POOL_HOLD_FIRST_US = 40000,  /* before the next mode up is tried again */
+    POOL_HOLD_FIRST_US = 20000,  /* before the next mode up is tried again */
     POOL_HOLD_MOST_US = 1000000,
     POOL_TRY_US = 50000, /* a try that lasts is good: a busy core is taken within some milliseconds */
     POOL_CLOSE_US = 30000, /* two stalls of a polite worker within: politeness does not help */

@@ -121,18 +121,23 @@ static void check_modes(void)
     tap_ok(is(&a, 1000, POOL_POLITE) && is(&a, 1000 + hold - 1, POOL_POLITE), "a stall: polite");
     tap_ok(is(&a, 1000 + hold, POOL_GREEDY), "greedy again after the hold");
 
+    int64_t now = 0;
     pool_adapt_init(&a);
-    pool_adapt_stall(&a, 0);
-    pool_adapt_stall(&a, 10);
-    tap_ok(is(&a, 10, POOL_POLITE), "one stall of a polite worker changes nothing");
-    pool_adapt_stall(&a, 10 + POOL_CLOSE_US);
-    tap_ok(is(&a, 10 + POOL_CLOSE_US, POOL_POLITE), "nor does one long after");
-    pool_adapt_stall(&a, 9 + 2 * POOL_CLOSE_US);
-    tap_ok(is(&a, 9 + 2 * POOL_CLOSE_US, POOL_AWAY), "two close together: away");
-    pool_adapt_stall(&a, 10 + 2 * POOL_CLOSE_US);
-    const int64_t back = 9 + 2 * POOL_CLOSE_US + hold;
-    tap_ok(is(&a, back - 1, POOL_AWAY) && is(&a, back, POOL_POLITE), "polite after the hold");
-    tap_ok(is(&a, back + hold - 1, POOL_POLITE) && is(&a, back + hold, POOL_GREEDY), "then greedy");
+    for (; a.hold_us[POOL_POLITE] < 4 * POOL_CLOSE_US; now = a.until_us)
+        if (pool_adapt_mode(&a, now) == POOL_GREEDY)
+            pool_adapt_stall(&a, now);
+    now = a.until_us - 4 * POOL_CLOSE_US; /* polite until then */
+    pool_adapt_stall(&a, now);
+    tap_ok(is(&a, now, POOL_POLITE), "one stall of a polite worker changes nothing");
+    pool_adapt_stall(&a, now += POOL_CLOSE_US);
+    tap_ok(is(&a, now, POOL_POLITE), "nor does one long after");
+    pool_adapt_stall(&a, now += POOL_CLOSE_US - 1);
+    tap_ok(is(&a, now, POOL_AWAY), "two close together: away");
+    pool_adapt_stall(&a, now + 1);
+    tap_ok(is(&a, now + hold - 1, POOL_AWAY) && is(&a, now + hold, POOL_POLITE),
+           "polite after the hold");
+    now = a.until_us;
+    tap_ok(is(&a, now - 1, POOL_POLITE) && is(&a, now, POOL_GREEDY), "then greedy");
 }
 
 static void check_back_off(void)

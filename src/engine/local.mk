@@ -19,6 +19,11 @@ libwp_engine_a_SOURCES = \
 	src/engine/gguf_type.c \
 	src/engine/gguf_write.c \
 	src/engine/gguf_write.h \
+	src/engine/grammar.c \
+	src/engine/grammar.h \
+	src/engine/grammar_int.h \
+	src/engine/grammar_run.c \
+	src/engine/grammar_text.c \
 	src/engine/identity.c \
 	src/engine/inner.h \
 	src/engine/lora.c \
@@ -60,6 +65,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/tok_vocab.c \
 	src/engine/utf8.c \
 	src/engine/utf8.h \
+	src/engine/vocab.c \
+	src/engine/vocab.h \
 	src/engine/weights.c \
 	src/engine/weights_pack.c
 libwp_engine_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS)

@@ -4,7 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LAST_N_MAX = 1 << 16 };
+enum {
+    LAST_N_MAX = 1 << 16,
+    LIST_STEPS = 4096, /* of the grammar's automaton: to list more than these take is slower than a
+                          draw or two that are refused */
+    DRAWS = 3,         /* refused, until the list is made all the same */
+};
 
 struct cand {
     float logit;
@@ -19,7 +24,9 @@ struct eng_sampler {
     int n_recent, at_recent;
     float *before;     /* [repeat_last_n] logits of recent, before the penalty */
     uint8_t *mark;     /* [n_vocab] penalised already */
-    struct cand *cand; /* [n_vocab]; NULL if greedy */
+    struct cand *cand; /* [n_vocab]; NULL if greedy and free */
+    struct eng_grammar_state *form; /* NULL: free */
+    int32_t *list;                  /* [n_vocab] what it allows */
 };
 
 /* SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014;
@@ -60,6 +67,23 @@ static int check(const struct eng_sample_params *p, struct base_err *err)
     return 0;
 }
 
+/* The grammar's side of a new sampler. */
+static int hold(struct eng_sampler *s, const struct eng_sample_params *p, struct base_err *err)
+{
+    if (eng_grammar_n_vocab(p->grammar) > s->n_vocab)
+        return base_err_set(err, BASE_EINVAL, "sampler", "a grammar over %d tokens, logits of %d",
+                            eng_grammar_n_vocab(p->grammar), s->n_vocab);
+    s->list = calloc((size_t)s->n_vocab, sizeof *s->list);
+    int rc = s->list == NULL ? BASE_ENOMEM : eng_grammar_start(&s->form, p->grammar);
+    if (rc == 0)
+        rc = eng_grammar_take_text(s->form, p->said, p->said_len);
+    if (rc != 0)
+        return base_err_set(err, rc, "sampler", "%s",
+                            rc == BASE_EINVAL ? "the answer so far is not of the form asked for"
+                                              : base_code_str(rc));
+    return 0;
+}
+
 int eng_sampler_new(struct eng_sampler **out, const struct eng_sample_params *p, int n_vocab,
                     struct base_err *err)
 {
@@ -79,10 +103,15 @@ int eng_sampler_new(struct eng_sampler **out, const struct eng_sample_params *p,
     s->mark = calloc((size_t)n_vocab, 1);
     if (s->recent == NULL || s->before == NULL || s->mark == NULL)
         goto nomem;
-    if (p->temperature > 0.0f) {
+    if (p->temperature > 0.0f || p->grammar != NULL) {
         s->cand = calloc((size_t)n_vocab, sizeof *s->cand);
         if (s->cand == NULL)
             goto nomem;
+    }
+    rc = p->grammar != NULL ? hold(s, p, err) : 0;
+    if (rc != 0) {
+        eng_sampler_free(s);
+        return rc;
     }
     *out = s;
     return 0;
@@ -99,6 +128,8 @@ void eng_sampler_free(struct eng_sampler *s)
     free(s->before);
     free(s->mark);
     free(s->cand);
+    free(s->list);
+    eng_grammar_stop(s->form);
     free(s);
 }
 
@@ -284,6 +315,27 @@ static int cut_top_p(const struct eng_sampler *s, int n, float max, double sum)
     return kept;
 }
 
+/* One of cand[n], by what min-p leaves. */
+static int32_t draw_one(struct eng_sampler *s, int n, float max)
+{
+    const struct eng_sample_params *p = &s->p;
+    double total = 0.0;
+    for (int i = 0; i < n; i++) {
+        const double w = weight(s, s->cand[i].logit, max);
+        total += w >= (double)p->min_p ? w : 0.0;
+    }
+    double u = rng_unit(&s->rng) * total;
+    int32_t pick = -1;
+    for (int i = 0; i < n && u >= 0.0; i++) {
+        const double w = weight(s, s->cand[i].logit, max);
+        if (w > 0.0 && w >= (double)p->min_p) {
+            pick = s->cand[i].id;
+            u -= w;
+        }
+    }
+    return pick;
+}
+
 /* Temperature, then top-k, then top-p of what is left, then min-p; then one draw. */
 static int32_t draw(struct eng_sampler *s, const float *logits)
 {
@@ -303,21 +355,80 @@ static int32_t draw(struct eng_sampler *s, const float *logits)
             sum += weight(s, s->cand[i].logit, max);
         n = cut_top_p(s, n, max, sum);
     }
-    double total = 0.0;
-    for (int i = 0; i < n; i++) {
-        const double w = weight(s, s->cand[i].logit, max);
-        total += w >= (double)p->min_p ? w : 0.0;
+    return draw_one(s, n, max);
+}
+
+/* ---- held to a grammar ---- */
+
+/* The same cuts over the tokens of list[n] alone. */
+static int32_t draw_listed(struct eng_sampler *s, const float *logits, int n)
+{
+    const struct eng_sample_params *p = &s->p;
+    for (int i = 0; i < n; i++)
+        s->cand[i] = (struct cand){logits[s->list[i]], s->list[i]};
+    qsort(s->cand, (size_t)n, sizeof *s->cand, cand_cmp);
+    const float max = s->cand[0].logit;
+    if (p->temperature <= 0.0f || n == 1 || !isfinite(max))
+        return s->cand[0].id;
+    if (p->top_k > 0 && p->top_k < n)
+        n = p->top_k;
+    if (p->top_p < 1.0f) {
+        double sum = 0.0;
+        for (int i = 0; i < n; i++)
+            sum += weight(s, s->cand[i].logit, max);
+        n = cut_top_p(s, n, max, sum);
     }
-    double u = rng_unit(&s->rng) * total;
-    int32_t pick = -1;
-    for (int i = 0; i < n && u >= 0.0; i++) {
-        const double w = weight(s, s->cand[i].logit, max);
-        if (w > 0.0 && w >= (double)p->min_p) {
-            pick = s->cand[i].id;
-            u -= w;
-        }
+    return draw_one(s, n, max);
+}
+
+/* Where nearly everything is allowed, drawing from everything and looking afterwards gives the same
+ * shares as drawing from what is allowed, at the cost of a look; but not if a cut counts shares of
+ * the whole. BASE_EBUSY: the draws were refused. */
+static int pick_then_look(struct eng_sampler *s, float *logits, int32_t *token)
+{
+    for (int i = 0; i < DRAWS; i++) {
+        *token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+        if (*token < 0)
+            return BASE_EINTERNAL;
+        const int may = eng_grammar_allows(s->form, *token);
+        if (may != 0)
+            return may < 0 ? may : 0;
+        logits[*token] = -INFINITY;
+        if (isnan(highest(logits, s->n_vocab)))
+            break;
     }
-    return pick;
+    return BASE_EBUSY;
+}
+
+/* What is done depends on the grammar, the logits and the seed alone, never on what was done before:
+ * the same seed gives the same answer. */
+static int pick_held(struct eng_sampler *s, float *logits, int32_t *token)
+{
+    const struct eng_sample_params *p = &s->p;
+    const bool cuts = p->temperature > 0.0f &&
+                      ((p->top_k > 0 && p->top_k < s->n_vocab) || p->top_p < 1.0f || p->min_p > 0);
+    int rc = eng_grammar_forced(s->form, token, 1);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    int n = BASE_EBUSY;
+    if (2 * eng_grammar_width(s->form) < s->n_vocab)
+        n = eng_grammar_list(s->form, s->list, LIST_STEPS);
+    if (n == BASE_EBUSY && !cuts) {
+        rc = pick_then_look(s, logits, token);
+        if (rc != BASE_EBUSY)
+            return rc;
+    }
+    if (n == BASE_EBUSY)
+        n = eng_grammar_list(s->form, s->list, 0);
+    if (n < 0)
+        return n;
+    *token = draw_listed(s, logits, n);
+    return 0;
+}
+
+int eng_sampler_forced(struct eng_sampler *s, int32_t *out, int max)
+{
+    return s->form != NULL ? eng_grammar_forced(s->form, out, max) : 0;
 }
 
 int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
@@ -332,9 +443,19 @@ int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
         fill_top(s, logits, lse, out);
     }
     penalise(s, logits);
-    out->token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+    int rc = 0;
+    if (s->form != NULL)
+        rc = pick_held(s, logits, &out->token);
+    else
+        out->token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+    if (rc == 0 && out->token < 0)
+        rc = BASE_EINTERNAL;
+    if (rc == 0 && s->form != NULL)
+        rc = eng_grammar_take(s->form, out->token);
+    if (rc != 0)
+        return rc;
     if (s->p.logprobs)
         out->logprob = (float)((double)logit_before(s, logits, out->token) - lse);
     eng_sampler_accept(s, out->token);
-    return out->token >= 0 ? 0 : BASE_EINTERNAL;
+    return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "engine/grammar.h"
 
 enum { ENG_TOP_MAX = 20 };
 
@@ -19,6 +20,12 @@ struct eng_sample_params {
     uint64_t seed;
     int n_top;            /* alternatives to report, <= ENG_TOP_MAX */
     bool logprobs;        /* fill logprob and top even if nobody samples by them */
+    /* NULL: anything may come. Else only what it allows, before all cuts; the sampler takes a
+     * reference of its own. said[said_len], read by eng_sampler_new alone: what of the answer is
+     * there already. */
+    struct eng_grammar *grammar;
+    const char *said;
+    size_t said_len;
 };
 #define ENG_SAMPLE_GREEDY \
     ((struct eng_sample_params){.top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64})
@@ -35,11 +42,19 @@ struct eng_pick {
 };
 
 struct eng_sampler;
+/* Errors: BASE_EINVAL (also: the grammar does not allow what was said), BASE_ELIMIT (the grammar is
+ * too ambiguous), BASE_ENOMEM. */
 int eng_sampler_new(struct eng_sampler **out, const struct eng_sample_params *p, int n_vocab,
-                    struct base_err *err) BASE_MUST_CHECK; /* BASE_EINVAL, BASE_ENOMEM */
+                    struct base_err *err) BASE_MUST_CHECK;
 void eng_sampler_free(struct eng_sampler *s);
 void eng_sampler_accept(struct eng_sampler *s, int32_t token); /* prompt tokens count too */
-/* logits[n_vocab] are modified. Ties: the lowest id. NaN logits: BASE_EINTERNAL. Also accepts. */
+/* logits[n_vocab] are modified. Ties: the lowest id. NaN logits: BASE_EINTERNAL. With a grammar also
+ * BASE_ELIMIT and BASE_ENOMEM. Also accepts. */
 int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out) BASE_MUST_CHECK;
+
+/* The tokens that the next picks are sure to give -> out[max], whatever the logits: their number, 0
+ * where there is a choice or no grammar. They need no step of their own: their rows may be run
+ * together before they are picked. Errors: BASE_ELIMIT, BASE_ENOMEM (the next pick fails too). */
+int eng_sampler_forced(struct eng_sampler *s, int32_t *out, int max) BASE_MUST_CHECK;
 
 #endif

@@ -99,3 +99,9 @@ tests_engine_test_calib_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_calib_LDFLAGS = $(AM_LDFLAGS) $(QUANTIZE_WRAP)
 tests_engine_test_calib_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/engine/test_ctl_quantize.py
+check_PROGRAMS += tests/engine/test_grammar
+TESTS += tests/engine/test_grammar
+tests_engine_test_grammar_SOURCES = tests/engine/test_grammar.c tests/engine/tiny.h \
+	tests/fixtures/gguf_put.h
+tests_engine_test_grammar_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_grammar_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,633 @@
+/* Grammars: what they take, what their text must be, what they ask of a vocabulary, and how a
+ * sampler is held to them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/sample.h"
+#include "../fixtures/gguf_put.h"
+#include "tiny.h"
+
+static struct eng_tok *tok;
+static struct eng_vocab *vocab;
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct base_err err = {0};
+    struct gguf_file *f = tiny_open("--layers 1", &err);
+    if (f == NULL || eng_tok_open(&tok, f, &err) != 0 || eng_vocab_new(&vocab, tok, &err) != 0) {
+        fprintf(stderr, "# %s: %s\n", err.place, err.msg);
+        return -1;
+    }
+    gguf_close(f);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    eng_vocab_free(vocab);
+    eng_tok_close(tok);
+    return 0;
+}
+
+static struct eng_grammar *compile(const char *text, const char *trigger)
+{
+    struct eng_grammar *g = NULL;
+    struct base_err err = {0};
+    if (eng_grammar_new(&g, vocab, text, strlen(text), trigger, &err) != 0)
+        fail_msg("%s: %s: %s", text, err.place, err.msg);
+    return g;
+}
+
+static struct eng_grammar_state *begin(const char *text, const char *trigger)
+{
+    struct eng_grammar *g = compile(text, trigger);
+    struct eng_grammar_state *s = NULL;
+    assert_int_equal(eng_grammar_start(&s, g), 0);
+    eng_grammar_unref(g); /* the state has its own */
+    return s;
+}
+
+/* Whether the whole text is an answer, byte by byte. */
+static bool takes(const char *grammar, const char *text, size_t len)
+{
+    struct eng_grammar_state *s = begin(grammar, NULL);
+    bool ok = true;
+    for (size_t i = 0; i < len && ok; i++) {
+        const int rc = eng_grammar_take_text(s, text + i, 1);
+        assert_true(rc == 0 || rc == BASE_EINVAL);
+        ok = rc == 0;
+    }
+    ok = ok && eng_grammar_may_end(s);
+    eng_grammar_stop(s);
+    return ok;
+}
+
+static void texts_are_taken_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grammar;
+        const char *yes[6], *no[8];
+    } row[] = {
+        {"a = \"yes\" | \"no\" ;", {"yes", "no"}, {"", "y", "yesno", "n", "NO"}},
+        {"a = \"x\"* ;", {"", "x", "xxxx"}, {"y", "xy"}},
+        {"a = \"x\"+ \"y\"? ;", {"x", "xxy", "xy"}, {"", "y", "xyy"}},
+        {"a = [a-c]{2} ;", {"ab", "cc"}, {"a", "abc", "ad"}},
+        {"a = [a-c]{2,} ;", {"ab", "abcabc"}, {"a", "abd"}},
+        {"a = [a-c]{0,2} \"!\" ;", {"!", "a!", "ab!"}, {"abc!", "ab"}},
+        {"a = (\"ab\" | \"c\"){1,3} ;", {"ab", "cab", "ccc", "abcab"}, {"", "cccc", "a"}},
+        {"a = b b ; b = \"1\" | \"12\" ;", {"11", "112", "121", "1212"}, {"1", "12", "122"}},
+        {"a = \"(\" a \")\" | \"\" ;", {"", "()", "((()))"}, {"(", "())", ")("}},
+        {"a = \"x\" a | \"\" ;", {"", "xxx"}, {"y"}},
+        {"a = [^a] ;", {"b", "\xc3\xa4", "\xf0\x9f\x98\x80", "\n"}, {"a", "", "\xc3", "\xff"}},
+        {"a = [\\u{e4}-\\u{10000}] ;",
+         {"\xc3\xa4", "\xe4\xb8\xad", "\xf0\x90\x80\x80", "\xed\x9f\xbf"},
+         {"\xc3\xa3", "a", "\xed\xa0\x80", "\xf0\x90\x80\x81", "\xe0\x80\x80", "\xc0\xa4"}},
+        {"a = [\xc3\xa4\\]\\-x] ;", {"\xc3\xa4", "]", "-", "x"}, {"\\", "\xc3", "\xa4"}},
+        {"a = \"\\x00\\xff\\\"\\\\\\n\" ;", {NULL}, {""}},
+        {"# a comment\na = \"1\" # another\n ;", {"1"}, {"#"}},
+        {"a = (\"\")* \"x\" ;", {"x"}, {""}},
+        {"a = (b*)* ; b = \"x\"? ;", {"", "xx"}, {"y"}},
+        {"a = \"a\" b \"c\" ; b = ; ", {"ac"}, {"abc"}},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+        for (int k = 0; k < 6 && row[i].yes[k] != NULL; k++) {
+            if (!takes(row[i].grammar, row[i].yes[k], strlen(row[i].yes[k])))
+                fail_msg("%s refuses '%s'", row[i].grammar, row[i].yes[k]);
+        }
+        for (int k = 0; k < 8 && row[i].no[k] != NULL; k++) {
+            if (takes(row[i].grammar, row[i].no[k], strlen(row[i].no[k])))
+                fail_msg("%s takes '%s'", row[i].grammar, row[i].no[k]);
+        }
+    }
+    assert_true(takes("a = \"\\x00\\xff\\\"\\\\\\n\" ;", "\0\xff\"\\\n", 5));
+}
+
+/* Every code point and every surrogate through a class of everything. */
+static void classes_are_whole_characters(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s = begin("a = [\\u{0}-\\u{10ffff}]* ;", NULL);
+    for (uint32_t cp = 0; cp < 0x110000; cp += cp < 0x3000 || cp > 0xd700 ? 1 : 37) {
+        char b[4];
+        int n = 1;
+        if (cp < 0x80) {
+            b[0] = (char)cp;
+        } else {
+            n = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+            uint32_t v = cp;
+            for (int i = n - 1; i > 0; i--, v >>= 6)
+                b[i] = (char)(0x80 | (v & 0x3f));
+            b[0] = (char)(v | (n == 2 ? 0xc0 : n == 3 ? 0xe0 : 0xf0));
+        }
+        const bool is_char = cp < 0xd800 || cp > 0xdfff;
+        const int rc = eng_grammar_take_text(s, b, (size_t)n);
+        if (rc != (is_char ? 0 : BASE_EINVAL) || !eng_grammar_may_end(s))
+            fail_msg("U+%04X: %d", cp, rc);
+        if (cp > 0xe100 && cp < 0x10fe00)
+            cp += 251;
+    }
+    eng_grammar_stop(s);
+}
+
+static void bad_text_says_where(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *place;
+        int code;
+    } bad[] = {
+        {"", "grammar:1:1", BASE_EFORMAT},
+        {"a = \"x\"", "grammar:1:8", BASE_EFORMAT},
+        {"a = \"x ;", "grammar:1:9", BASE_EFORMAT},
+        {"a = [a ;", "grammar:1:9", BASE_EFORMAT},
+        {"a = [] ;", "grammar:1:7", BASE_EFORMAT},
+        {"a = [z-a] ;", "grammar:1:9", BASE_EFORMAT},
+        {"a = [\\u{d800}-\\u{dfff}] ;", "grammar:1:24", BASE_EFORMAT},
+        {"a = [\xff] ;", "grammar:1:6", BASE_EFORMAT},
+        {"a = \"\\q\" ;", "grammar:1:8", BASE_EFORMAT},
+        {"a = \"\\u{e4}\" ;", "grammar:1:7", BASE_EFORMAT},
+        {"a = \"x\"{3,2} ;", "grammar:1:12", BASE_EFORMAT},
+        {"a = \"x\"{} ;", "grammar:1:9", BASE_EFORMAT},
+        {"a = \"x\"{99999} ;", "grammar:1:13", BASE_ELIMIT},
+        {"a = (\"x\" ;", "grammar:1:10", BASE_EFORMAT},
+        {"a = \"x\" ) ;", "grammar:1:9", BASE_EFORMAT},
+        {"a = b ;", "grammar:1:5", BASE_EFORMAT},
+        {"a = \"x\" ;\na = \"y\" ;", "grammar:2:1", BASE_EFORMAT},
+        {"a b", "grammar:1:3", BASE_EFORMAT},
+        {"= \"x\" ;", "grammar:1:1", BASE_EFORMAT},
+        {"a = a ;", "grammar", BASE_EINVAL},
+        {"a = a \"x\" | \"y\" ;", "grammar", BASE_EINVAL},
+        {"a = \"x\" | b ; b = c a ; c = \"\" | \"z\" ;", "grammar", BASE_EINVAL},
+        {"a = \"x\" | ( \"\" | a ) \"y\" ;", "grammar", BASE_EINVAL},
+        {"a = \"x\" a ;", "grammar", BASE_EINVAL},
+        {"a = \"x\" b ; b = \"y\" c ; c = \"z\" b ;", "grammar", BASE_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct eng_grammar *g;
+        struct base_err err = {0};
+        const int rc = eng_grammar_new(&g, vocab, bad[i].text, strlen(bad[i].text), NULL, &err);
+        if (rc != bad[i].code || strcmp(err.place, bad[i].place) != 0 || err.msg[0] == '\0')
+            fail_msg("%s: %d at %s: %s", bad[i].text, rc, err.place, err.msg);
+        assert_null(g);
+    }
+}
+
+static void sizes_have_limits(void **state)
+{
+    (void)state;
+    struct eng_grammar *g;
+    struct base_err err = {0};
+    struct base_buf b;
+    base_buf_init(&b, 4 << 20);
+    base_buf_str(&b, "a = ");
+    for (int i = 0; i < 100; i++)
+        base_buf_str(&b, "(");
+    assert_int_equal(eng_grammar_new(&g, vocab, (char *)b.data, b.len, NULL, &err), BASE_ELIMIT);
+    base_buf_reset(&b);
+    for (int i = 0; i <= ENG_GRAMMAR_MAX_RULE; i++)
+        base_buf_printf(&b, "r%d = \"x\" ;\n", i);
+    assert_int_equal(eng_grammar_new(&g, vocab, (char *)b.data, b.len, NULL, &err), BASE_ELIMIT);
+    base_buf_reset(&b);
+    base_buf_str(&b, "a = ");
+    for (int i = 0; i < 40; i++)
+        base_buf_str(&b, "\"x\"{8000} ");
+    base_buf_str(&b, ";");
+    assert_int_equal(eng_grammar_new(&g, vocab, (char *)b.data, b.len, NULL, &err), BASE_ELIMIT);
+    base_buf_reset(&b);
+    for (int i = 0; i < 2000; i++)
+        base_buf_printf(&b, "%*s\n", 600, "");
+    assert_int_equal(eng_grammar_new(&g, vocab, (char *)b.data, b.len, NULL, &err), BASE_ELIMIT);
+    base_buf_fini(&b);
+    char trigger[80];
+    memset(trigger, 'x', 79);
+    trigger[79] = '\0';
+    assert_int_equal(eng_grammar_new(&g, vocab, "a = \"x\" ;", 9, trigger, &err), BASE_ELIMIT);
+
+    /* Ambiguity without end: the number of places grows until it is refused, which stays. */
+    struct eng_grammar_state *s = begin("a = b b b ; b = \"x\" b \"y\" | \"x\" b | \"x\" ;", NULL);
+    int rc = 0;
+    for (int i = 0; i < 20000 && rc == 0; i++)
+        rc = eng_grammar_take_text(s, "x", 1);
+    assert_int_equal(rc, BASE_ELIMIT);
+    assert_int_equal(eng_grammar_take_text(s, "x", 1), BASE_ELIMIT);
+    assert_int_equal(eng_grammar_allows(s, 5), BASE_ELIMIT);
+    eng_grammar_stop(s);
+}
+
+/* ---- tokens ---- */
+
+static int32_t token_of(const char *text)
+{
+    for (int32_t id = 0; id < eng_tok_n_vocab(tok); id++) {
+        size_t n;
+        const char *p = eng_tok_piece(tok, id, true, &n);
+        if (n == strlen(text) && memcmp(p, text, n) == 0)
+            return id;
+    }
+    fail_msg("no token is '%s'", text);
+    return -1;
+}
+
+/* The list is what asking token by token gives, wherever the walk stands. */
+static void lists_are_what_is_allowed(void **state)
+{
+    (void)state;
+    static const char *const grammar[] = {
+        "a = [^\\x00-\\x1f\"\\\\]{0,4} \"\\\"\" ;",
+        "a = (\"the\" | \"then\" | \"there\" | \"user\" | \"ing\") \" \" a | \"\" ;",
+        "a = \"[\" (a (\",\" a)*)? \"]\" | [0-9]+ ;",
+        "a = [\\u{80}-\\u{10ffff}]+ ;",
+    };
+    const int n_vocab = eng_tok_n_vocab(tok);
+    int32_t list[2048];
+    uint32_t seed = 1;
+    for (size_t i = 0; i < sizeof grammar / sizeof grammar[0]; i++) {
+        struct eng_grammar_state *s = begin(grammar[i], NULL);
+        for (int step = 0; step < 60; step++) {
+            const int n = eng_grammar_list(s, list, 0);
+            assert_true(n > 0);
+            int n_allowed = 0;
+            for (int32_t id = 0; id < n_vocab; id++)
+                n_allowed += eng_grammar_allows(s, id);
+            assert_int_equal(n, n_allowed);
+            for (int k = 0; k < n; k++)
+                assert_int_equal(eng_grammar_allows(s, list[k]), 1);
+            assert_int_equal(eng_grammar_list(s, list, 0), n); /* kept */
+            seed = seed * 1664525 + 1013904223;
+            const int32_t id = list[(seed >> 8) % (uint32_t)n];
+            if (eng_tok_is_end(tok, id))
+                break;
+            assert_int_equal(eng_grammar_take(s, id), 0);
+        }
+        eng_grammar_stop(s);
+    }
+    struct eng_grammar_state *s = begin("a = [^a]* ;", NULL);
+    assert_int_equal(eng_grammar_list(s, list, 10), BASE_EBUSY);
+    assert_int_equal(eng_grammar_take(s, token_of("<|im_start|>")), BASE_EINVAL);
+    assert_int_equal(eng_grammar_allows(s, token_of("<|im_start|>")), 0);
+    assert_int_equal(eng_grammar_allows(s, -1), 0);
+    assert_int_equal(eng_grammar_allows(s, n_vocab), 0);
+    assert_int_equal(eng_grammar_take(s, token_of("<|im_end|>")), 0);
+    eng_grammar_stop(s);
+}
+
+static void ends_come_exactly_where_they_may(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s = begin("a = \"the\" \"n\"? ;", NULL);
+    const int32_t end = token_of("<|im_end|>"), other = token_of("<|endoftext|>");
+    assert_int_equal(eng_grammar_allows(s, end), 0);
+    assert_int_equal(eng_grammar_take(s, end), BASE_EINVAL);
+    assert_int_equal(eng_grammar_take_text(s, "the", 3), 0);
+    assert_int_equal(eng_grammar_allows(s, end), 1);
+    assert_int_equal(eng_grammar_allows(s, other), 1);
+    assert_int_equal(eng_grammar_take_text(s, "n", 1), 0);
+    int32_t list[300];
+    assert_int_equal(eng_grammar_list(s, list, 0), 2);
+    int32_t out[4];
+    assert_int_equal(eng_grammar_forced(s, out, 4), 1);
+    assert_int_equal(out[0], end); /* the file's EOS */
+    eng_grammar_stop(s);
+}
+
+static void certain_tokens_are_foretold(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s = begin("a = \"the user\" (\"s\" | \" and\") \"!\" ;", NULL);
+    int32_t out[16], again[16];
+    const int n = eng_grammar_forced(s, out, 16);
+    char text[64] = "";
+    for (int i = 0; i < n; i++) {
+        size_t len;
+        const char *p = eng_tok_piece(tok, out[i], false, &len);
+        strncat(text, p, len);
+    }
+    assert_string_equal(text, "the user");
+    assert_true(n < 8); /* longer tokens than bytes */
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(eng_grammar_forced(s, again, 16), n - i);
+        assert_int_equal(again[0], out[i]);
+        assert_int_equal(eng_grammar_forced(s, again, 1), 1);
+        assert_int_equal(eng_grammar_take(s, out[i]), 0);
+    }
+    assert_int_equal(eng_grammar_forced(s, out, 16), 0);
+    assert_int_equal(eng_grammar_take_text(s, "s", 1), 0);
+    assert_int_equal(eng_grammar_forced(s, out, 16), 2); /* '!' and the end */
+    assert_int_equal(out[1], token_of("<|im_end|>"));
+    eng_grammar_stop(s);
+
+    /* What is longer than one look is foretold piece by piece, and the same. */
+    char grammar[700] = "a = \"";
+    for (int i = 0; i < 100; i++)
+        strcat(grammar, "then i");
+    strcat(grammar, "\" ;");
+    s = begin(grammar, NULL);
+    int total = 0, got;
+    int32_t many[400];
+    while ((got = eng_grammar_forced(s, many, 400)) > 0 && !eng_tok_is_end(tok, many[0])) {
+        int32_t one;
+        for (int i = 0; i < got && !eng_tok_is_end(tok, many[i]); i++, total++) {
+            assert_int_equal(eng_grammar_forced(s, &one, 1), 1);
+            assert_int_equal(one, many[i]);
+            assert_int_equal(eng_grammar_take(s, one), 0);
+        }
+    }
+    assert_true(total > 200 && eng_grammar_may_end(s));
+    eng_grammar_stop(s);
+}
+
+static void a_trigger_begins_it(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s = begin("a = \"1\" ;", "<<call");
+    int32_t out[4];
+    assert_true(eng_grammar_may_end(s));
+    assert_int_equal(eng_grammar_forced(s, out, 4), 0);
+    assert_int_equal(eng_grammar_take_text(s, "any \xff <<cal <<<call", 19), 0);
+    assert_false(eng_grammar_may_end(s));
+    assert_int_equal(eng_grammar_take_text(s, "2", 1), BASE_EINVAL);
+    assert_int_equal(eng_grammar_forced(s, out, 4), 2);
+    assert_int_equal(eng_grammar_take_text(s, "1", 1), 0);
+    assert_true(eng_grammar_may_end(s));
+    assert_int_equal(eng_grammar_take_text(s, "x", 1), BASE_EINVAL);
+    eng_grammar_stop(s);
+}
+
+/* Long answers in a grammar that makes new sets all the time: what is behind is forgotten. */
+static void long_answers_do_not_pile_up(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s =
+        begin("a = \"[\" (a (\",\" a)*)? \"]\" | [a-z]{1,8000} ;", NULL);
+    for (int i = 0; i < 3000; i++)
+        assert_int_equal(eng_grammar_take_text(s, "[", 1), 0);
+    for (int i = 0; i < 7000; i++)
+        assert_int_equal(eng_grammar_take_text(s, "q", 1), 0);
+    assert_int_equal(eng_grammar_take_text(s, "1", 1), BASE_EINVAL);
+    for (int i = 0; i < 3000; i++) {
+        assert_false(eng_grammar_may_end(s));
+        assert_int_equal(eng_grammar_take_text(s, "]", 1), 0);
+    }
+    assert_true(eng_grammar_may_end(s));
+    assert_int_equal(eng_grammar_take_text(s, "]", 1), BASE_EINVAL);
+    eng_grammar_stop(s);
+}
+
+/* ---- vocabularies ---- */
+
+/* SentencePiece with only the tokens named: [0] unknown, [1] BOS, [2] EOS, the rest normal. */
+static struct eng_tok *small_tok(const char *const *piece, int n)
+{
+    static uint8_t mem[1 << 14];
+    struct base_buf b;
+    struct gguf_file *f;
+    struct eng_tok *t = NULL;
+    struct base_err err = {0};
+    base_buf_init(&b, sizeof mem);
+    put_head(&b, 0, 5);
+    put_kv_str(&b, "tokenizer.ggml.model", "llama");
+    put_kv_arr(&b, "tokenizer.ggml.tokens", GGUF_KV_STR, (uint64_t)n + 3);
+    put_str(&b, "<unk>", 5);
+    put_str(&b, "<s>", 3);
+    put_str(&b, "</s>", 4);
+    for (int i = 0; i < n; i++)
+        put_str(&b, piece[i], strlen(piece[i]));
+    put_kv_arr(&b, "tokenizer.ggml.scores", GGUF_KV_F32, (uint64_t)n + 3);
+    for (int i = 0; i < n + 3; i++)
+        base_buf_u32le(&b, 0);
+    put_kv_arr(&b, "tokenizer.ggml.token_type", GGUF_KV_I32, (uint64_t)n + 3);
+    for (int i = 0; i < n + 3; i++)
+        base_buf_u32le(&b, i == 0 ? 2 : i < 3 ? 3 : piece[i - 3][0] == '<' ? 6 : 1);
+    put_kv_u32(&b, "tokenizer.ggml.eos_token_id", 2);
+    memcpy(mem, b.data, b.len);
+    if (gguf_open_mem(&f, mem, b.len, &err) != 0 || eng_tok_open(&t, f, &err) != 0)
+        fail_msg("%s: %s", err.place, err.msg);
+    gguf_close(f);
+    base_buf_fini(&b);
+    return t;
+}
+
+static void what_a_vocabulary_lacks_is_left_out(void **state)
+{
+    (void)state;
+    static const char *const piece[] = {"a", "b", "ab", "<0x7B>", "\xe2\x96\x81", "\xc3", "x"};
+    struct eng_tok *t = small_tok(piece, 7);
+    struct eng_vocab *v = NULL;
+    struct eng_grammar *g = NULL;
+    struct base_err err = {0};
+    assert_int_equal(eng_vocab_new(&v, t, &err), 0);
+    assert_true(v->has_byte['a'] && v->has_byte['{'] && v->has_byte[' '] && !v->has_byte['c']);
+    /* No way to end without 'c' … */
+    assert_int_equal(eng_grammar_new(&g, v, "a = \"ab\" \"c\" ;", 14, NULL, &err),
+                     BASE_EUNSUPPORTED);
+    assert_int_equal(eng_grammar_new(&g, v, "a = \"a\" ;", 9, "c", &err), BASE_EUNSUPPORTED);
+    /* … but where there is another, nothing leads to the dead end. */
+    static const char two[] = "a = \"a\" (\"bc\" | \"x\") | [\\u{80}-\\u{7ff}] | \"{ \" ;";
+    assert_int_equal(eng_grammar_new(&g, v, two, sizeof two - 1, NULL, &err), 0);
+    struct eng_grammar_state *s = NULL;
+    assert_int_equal(eng_grammar_start(&s, g), 0);
+    int32_t list[16];
+    assert_int_equal(eng_grammar_list(s, list, 0), 2); /* 'a' and '{': not "ab", not 0xc3 */
+    assert_int_equal(eng_grammar_take_text(s, "a", 1), 0);
+    assert_int_equal(eng_grammar_forced(s, list, 16), 2);
+    assert_int_equal(eng_grammar_take_text(s, "b", 1), BASE_EINVAL);
+    eng_grammar_stop(s);
+    eng_grammar_unref(g);
+    eng_vocab_free(v);
+    eng_tok_close(t);
+}
+
+static void the_vocabulary_is_sorted(void **state)
+{
+    (void)state;
+    size_t n_before = 0;
+    const char *before = "";
+    int n = 0;
+    for (int i = 0; i < vocab->n; i++) {
+        size_t len, k = 0;
+        const char *p = eng_tok_piece(tok, vocab->id[i], false, &len);
+        while (k < len && k < n_before && p[k] == before[k])
+            k++;
+        assert_int_equal(vocab->lcp[i], k);
+        assert_true(k == n_before || (k < len && (uint8_t)p[k] > (uint8_t)before[k]));
+        before = p;
+        n_before = len;
+    }
+    for (int32_t id = 0; id < eng_tok_n_vocab(tok); id++)
+        n += !eng_tok_is_special(tok, id) && !eng_tok_is_end(tok, id);
+    assert_int_equal(vocab->n, n);
+    for (int b = 0; b < 256; b++)
+        assert_true(vocab->has_byte[b] && vocab->first[b] < vocab->first[b + 1]);
+    assert_int_equal(vocab->end[0], eng_tok_eos(tok));
+}
+
+/* ---- the sampler ---- */
+
+static struct eng_sampler *held(struct eng_sample_params p, const char *grammar)
+{
+    struct eng_sampler *s = NULL;
+    struct base_err err = {0};
+    p.grammar = compile(grammar, NULL);
+    if (eng_sampler_new(&s, &p, eng_tok_n_vocab(tok), &err) != 0)
+        fail_msg("%s: %s", err.place, err.msg);
+    eng_grammar_unref(p.grammar);
+    return s;
+}
+
+static void noise(float *logits, int n, uint32_t seed)
+{
+    for (int i = 0; i < n; i++) {
+        seed = seed * 1664525 + 1013904223;
+        logits[i] = (float)(seed >> 16) / 65536.0f * 6.0f;
+    }
+}
+
+/* Shares of draws are those of what is allowed, by the list as by looking afterwards. */
+static void draws_have_the_allowed_shares(void **state)
+{
+    (void)state;
+    enum { DRAWS = 6000, MAX = 1024 };
+    const int n_vocab = eng_tok_n_vocab(tok);
+    static const char *const grammar[] = {"a = [a-f] ;", "a = [^a-f] [^\\x00]* ;"};
+    for (int i = 0; i < 4; i++) {
+        struct eng_sample_params p = ENG_SAMPLE_GREEDY;
+        p.temperature = 0.9f;
+        p.top_p = i < 2 ? 1.0f : 0.9f;
+        float logits[MAX], work[MAX];
+        int32_t list[MAX];
+        int count[MAX] = {0};
+        noise(logits, n_vocab, 7);
+        struct eng_grammar_state *s = begin(grammar[i % 2], NULL);
+        const int n = eng_grammar_list(s, list, 0);
+        eng_grammar_stop(s);
+        double sum = 0, kept = 0;
+        for (int k = 0; k < n; k++)
+            sum += exp((double)logits[list[k]] / 0.9);
+        for (int k = 0; k < DRAWS; k++) {
+            struct eng_pick out;
+            p.seed = (uint64_t)k * 77 + 1;
+            struct eng_sampler *x = held(p, grammar[i % 2]);
+            memcpy(work, logits, sizeof work);
+            assert_int_equal(eng_sampler_pick(x, work, &out), 0);
+            count[out.token]++;
+            eng_sampler_free(x);
+        }
+        int seen = 0;
+        for (int k = 0; k < n; k++) {
+            const double share = exp((double)logits[list[k]] / 0.9) / sum;
+            seen += count[list[k]];
+            /* the nucleus: those above the lowest that was drawn */
+            kept += i < 2 || count[list[k]] > 0 ? share : 0;
+        }
+        assert_int_equal(seen, DRAWS); /* nothing else was drawn */
+        assert_true(i < 2 ? kept > 0.99 : kept > 0.85 && kept < 0.98);
+        for (int k = 0; k < n; k++) {
+            const double want = exp((double)logits[list[k]] / 0.9) / sum / kept * DRAWS;
+            if (count[list[k]] > 0 && fabs(count[list[k]] - want) > 5 * sqrt(want) + 3)
+                fail_msg("grammar %d, token %d: %d draws, about %.1f expected", i, list[k],
+                         count[list[k]], want);
+        }
+    }
+}
+
+static void answers_keep_to_the_grammar(void **state)
+{
+    (void)state;
+    static const char grammar[] =
+        "a = \"{\\\"k\\\":\" (v | \"[\" v{1,3} \"]\") \"}\" ; v = \"\\\"\" [^\\x00-\\x1f\"\\\\]{0,9} "
+        "\"\\\"\" | [0-9]{1,4} ;";
+    const int n_vocab = eng_tok_n_vocab(tok);
+    for (int i = 0; i < 300; i++) {
+        struct eng_sample_params p = ENG_SAMPLE_GREEDY;
+        p.temperature = i % 3 == 0 ? 0.0f : 1.0f;
+        p.top_k = i % 5 == 0 ? 40 : 0;
+        p.top_p = i % 7 == 0 ? 0.8f : 1.0f;
+        p.repeat_penalty = i % 2 == 0 ? 1.3f : 1.0f;
+        p.seed = (uint64_t)i;
+        p.logprobs = true;
+        struct eng_sampler *s = held(p, grammar);
+        char text[256] = "";
+        bool end = false;
+        for (int step = 0; step < 200 && !end; step++) {
+            float logits[1024];
+            struct eng_pick out;
+            int32_t sure;
+            noise(logits, n_vocab, (uint32_t)(i * 1000 + step));
+            const int n = eng_sampler_forced(s, &sure, 1);
+            const float own = logits[5];
+            assert_int_equal(eng_sampler_pick(s, logits, &out), 0);
+            if (n == 1)
+                assert_int_equal(out.token, sure);
+            assert_true(out.logprob < 0 && isfinite(out.logprob) && isfinite(own));
+            end = eng_tok_is_end(tok, out.token);
+            size_t len;
+            const char *piece = eng_tok_piece(tok, out.token, false, &len);
+            strncat(text, piece, len);
+        }
+        assert_true(end);
+        if (!takes(grammar, text, strlen(text)))
+            fail_msg("'%s' is not of the form", text);
+        eng_sampler_free(s);
+    }
+}
+
+static void greedy_takes_the_best_allowed(void **state)
+{
+    (void)state;
+    struct eng_sampler *s = held(ENG_SAMPLE_GREEDY, "a = [^\\x00-\\x1f\"]* ;");
+    float logits[1024] = {0};
+    struct eng_pick out;
+    logits[token_of("\"")] = 9;
+    logits[token_of("\n")] = 8;
+    logits[token_of("<|im_start|>")] = 7;
+    logits[token_of("\t")] = 6; /* more refusals than draws: the list decides */
+    logits[token_of("he")] = 5;
+    assert_int_equal(eng_sampler_pick(s, logits, &out), 0);
+    assert_int_equal(out.token, token_of("he"));
+    eng_sampler_free(s);
+
+    struct eng_sample_params p = ENG_SAMPLE_GREEDY;
+    struct base_err err = {0};
+    p.grammar = compile("a = \"abc\" ;", NULL);
+    p.said = "ab";
+    p.said_len = 2;
+    assert_int_equal(eng_sampler_new(&s, &p, eng_tok_n_vocab(tok), &err), 0);
+    int32_t sure[4];
+    assert_int_equal(eng_sampler_forced(s, sure, 4), 2);
+    assert_int_equal(sure[0], token_of("c"));
+    eng_sampler_free(s);
+    p.said = "ax";
+    assert_int_equal(eng_sampler_new(&s, &p, eng_tok_n_vocab(tok), &err), BASE_EINVAL);
+    p.said_len = 0;
+    assert_int_equal(eng_sampler_new(&s, &p, 100, &err), BASE_EINVAL);
+    eng_grammar_unref(p.grammar);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_taken_or_not),
+        cmocka_unit_test(classes_are_whole_characters),
+        cmocka_unit_test(bad_text_says_where),
+        cmocka_unit_test(sizes_have_limits),
+        cmocka_unit_test(lists_are_what_is_allowed),
+        cmocka_unit_test(ends_come_exactly_where_they_may),
+        cmocka_unit_test(certain_tokens_are_foretold),
+        cmocka_unit_test(a_trigger_begins_it),
+        cmocka_unit_test(long_answers_do_not_pile_up),
+        cmocka_unit_test(what_a_vocabulary_lacks_is_left_out),
+        cmocka_unit_test(the_vocabulary_is_sorted),
+        cmocka_unit_test(draws_have_the_allowed_shares),
+        cmocka_unit_test(answers_keep_to_the_grammar),
+        cmocka_unit_test(greedy_takes_the_best_allowed),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -4,6 +4,10 @@ libwp_api_a_SOURCES = \
 	src/api/json.c src/api/json.h \
 	src/api/request.c \
 	src/api/response.c \
+	src/api/schema.c src/api/schema.h src/api/schema_int.h \
+	src/api/schema_num.c \
+	src/api/schema_obj.c \
+	src/api/schema_str.c \
 	src/api/stream.c
 libwp_api_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 API_LIBS = libwp_api.a $(JANSSON_LIBS)

@@ -224,6 +224,55 @@ static int check(struct eng_grammar *g, struct base_err *err)
     return rc;
 }
 
+/* ---- distances ---- */
+
+static int32_t far_of(const struct eng_grammar *g, const struct gram_node *n)
+{
+    int32_t far = GRAM_FAR, a, b;
+    if (!n->alive)
+        return far;
+    switch ((enum gram_kind)n->kind) {
+    case GRAM_BYTE:
+        far = g->node[n->next].far + 1;
+        break;
+    case GRAM_SPLIT:
+        a = g->node[n->next].far;
+        b = g->node[n->alt].far;
+        far = a < b ? a : b;
+        break;
+    case GRAM_CALL:
+        far = g->node[n->next].far + g->node[n->alt].far;
+        break;
+    case GRAM_RET:
+    case GRAM_JOIN:
+        far = 0;
+        break;
+    }
+    return far < GRAM_FAR ? far : GRAM_FAR;
+}
+
+static bool measure(struct eng_grammar *g, int i)
+{
+    const int32_t far = far_of(g, &g->node[i]);
+    const bool nearer = far < g->node[i].far;
+    if (nearer)
+        g->node[i].far = far;
+    return nearer;
+}
+
+static void measure_all(struct eng_grammar *g)
+{
+    for (int i = 0; i < g->n_node; i++)
+        g->node[i].far = GRAM_FAR;
+    for (bool more = true; more;) {
+        more = false;
+        for (int i = g->n_node - 1; i >= 0; i--)
+            more = measure(g, i) || more;
+        for (int i = 0; more && i < g->n_node; i++)
+            (void)measure(g, i);
+    }
+}
+
 /* ---- classes of bytes ---- */
 
 static void make_classes(struct eng_grammar *g)
@@ -291,6 +340,7 @@ int eng_grammar_new(struct eng_grammar **out, const struct eng_vocab *v, const c
         eng_grammar_unref(g);
         return rc;
     }
+    measure_all(g);
     make_classes(g);
     *out = g;
     return 0;

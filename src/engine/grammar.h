@@ -42,6 +42,10 @@ struct eng_grammar_state;
 int eng_grammar_start(struct eng_grammar_state **out, struct eng_grammar *g) BASE_MUST_CHECK;
 void eng_grammar_stop(struct eng_grammar_state *s); /* NULL is fine */
 
+/* From here on at most n_tok tokens come, an end token with them: the answer is brought to its end
+ * within them, byte by byte if need be, unless it is too late for that already. 0: no limit. */
+void eng_grammar_limit(struct eng_grammar_state *s, int n_tok);
+
 /* Each of these may also fail with BASE_ENOMEM or BASE_ELIMIT (nesting too deep, too ambiguous), and
  * then does so for ever. */
 

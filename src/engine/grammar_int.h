@@ -21,7 +21,10 @@ struct gram_node {
     uint8_t kind, lo, hi;
     bool alive; /* the rule's end can be reached from here */
     int32_t next, alt;
+    int32_t far; /* so many bytes at least are between here and the rule's end */
 };
+
+enum { GRAM_FAR = 1 << 28 }; /* and more */
 
 struct eng_grammar {
     atomic_int n_ref;

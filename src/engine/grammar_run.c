@@ -32,11 +32,13 @@ struct spot {
 
 struct stack {
     int32_t ret, below; /* stack 0 is empty */
+    int32_t far;        /* bytes at least until it is */
 };
 
 struct set {
     int32_t first, n; /* in spot; only bytes */
     int32_t row;      /* steps by class, in step; -1: none was asked for */
+    int32_t far;      /* bytes at least to the answer's end */
     int16_t free;     /* >= 0: before the trigger, so much of it has come */
     bool may_end;
 };
@@ -44,6 +46,7 @@ struct set {
 /* A list that took long to make, of a set that may come again. */
 struct kept {
     int set, n; /* set -1: none */
+    int far;    /* of the farthest set that it leads to */
     int32_t *id;
 };
 
@@ -56,8 +59,9 @@ struct table {
 
 struct eng_grammar_state {
     struct eng_grammar *g;
-    int now; /* a set */
-    int err; /* sticky */
+    int now;  /* a set */
+    int left; /* tokens that may come; 0: no limit */
+    int err;  /* sticky */
     struct stack *stack;
     int n_stack, cap_stack;
     struct set *set;
@@ -124,6 +128,11 @@ static bool table_full(const struct table *t)
     return t->at == NULL || 2 * (uint32_t)t->n > t->mask;
 }
 
+static int32_t add_far(int32_t a, int32_t b)
+{
+    return a + b < GRAM_FAR ? a + b : GRAM_FAR;
+}
+
 /* Two numbers scattered: multiplication by 2^64 / golden ratio (Knuth, vol. 3, 6.4). */
 static uint32_t mix(int32_t a, int32_t b)
 {
@@ -161,7 +170,8 @@ static int32_t stack_push(struct eng_grammar_state *s, int32_t ret, int32_t belo
     }
     if (!room(s, &s->stack, s->n_stack, &s->cap_stack, sizeof *s->stack))
         return -1;
-    s->stack[s->n_stack] = (struct stack){ret, below};
+    s->stack[s->n_stack] =
+        (struct stack){ret, below, add_far(s->g->node[ret].far, s->stack[below].far)};
     table_put(&s->stacks, h, s->n_stack);
     return s->n_stack++;
 }
@@ -315,7 +325,12 @@ static int set_number(struct eng_grammar_state *s)
             (n == 0 || memcmp(s->spot + x->first, p, (size_t)n * sizeof *p) == 0))
             return i;
     }
-    const int at = set_add(s, (struct set){s->n_spot, n, -1, -1, may_end});
+    int32_t far = may_end ? 0 : GRAM_FAR;
+    for (int i = 0; i < n; i++) {
+        const int32_t one = add_far(s->g->node[p[i].node].far, s->stack[p[i].stack].far);
+        far = one < far ? one : far;
+    }
+    const int at = set_add(s, (struct set){s->n_spot, n, -1, far, -1, may_end});
     if (at >= 0) {
         s->n_spot += n;
         table_put(&s->sets, h, at);
@@ -394,6 +409,7 @@ static int walk(struct eng_grammar_state *s, int from, const char *p, size_t n)
 static int begin(struct eng_grammar_state *s)
 {
     s->n_stack = 1; /* the empty one */
+    s->stack[0] = (struct stack){0, 0, 0};
     for (int i = 0; i < N_KEPT; i++)
         s->kept[i].set = -1;
     for (int i = 0; i < s->g->n_trigger; i++)
@@ -472,6 +488,7 @@ static void forget(struct eng_grammar_state *s)
         table_clear(&s->sets);
         s->n_set = s->n_spot = s->n_row = 0;
         s->n_stack = 1;
+        s->stack[0] = (struct stack){0, 0, 0};
         for (int i = 0; i < N_KEPT; i++)
             s->kept[i].set = -1;
         for (int i = 0; i < s->g->n_trigger; i++)
@@ -487,6 +504,7 @@ static void forget(struct eng_grammar_state *s)
             now = set_add(s, (struct set){.free = -1});
         s->now = now >= 0 ? now : 0;
         s->set[s->now].may_end = x.may_end;
+        s->set[s->now].far = x.far;
     }
     free(keep);
     free(scratch);
@@ -512,7 +530,22 @@ int eng_grammar_take(struct eng_grammar_state *s, int32_t token)
     const char *p = eng_tok_piece(s->g->v->tok, token, false, &n);
     if (eng_tok_is_end(s->g->v->tok, token))
         return s->err != 0 ? s->err : s->set[s->now].may_end ? 0 : BASE_EINVAL;
-    return n == 0 ? BASE_EINVAL : eng_grammar_take_text(s, p, n);
+    const int rc = n == 0 ? BASE_EINVAL : eng_grammar_take_text(s, p, n);
+    if (rc == 0 && s->left > 0)
+        eng_grammar_limit(s, s->left > 1 ? s->left - 1 : -1);
+    return rc;
+}
+
+void eng_grammar_limit(struct eng_grammar_state *s, int n_tok)
+{
+    s->left = s->set[s->now].far + 1 <= n_tok ? n_tok : 0;
+}
+
+/* Whether behind one token more, in this set, the end can still be reached: every byte has a token of
+ * its own. */
+static bool in_time(const struct eng_grammar_state *s, int32_t far)
+{
+    return s->left == 0 || far + 2 <= s->left;
 }
 
 int eng_grammar_allows(struct eng_grammar_state *s, int32_t token)
@@ -523,8 +556,8 @@ int eng_grammar_allows(struct eng_grammar_state *s, int32_t token)
         return s->err;
     if (eng_tok_is_end(s->g->v->tok, token))
         return s->set[s->now].may_end;
-    const bool goes = n > 0 && walk(s, s->now, p, n) >= 0;
-    return s->err != 0 ? s->err : goes;
+    const int to = n > 0 ? walk(s, s->now, p, n) : NOWHERE;
+    return s->err != 0 ? s->err : to >= 0 && in_time(s, s->set[to].far);
 }
 
 bool eng_grammar_may_end(const struct eng_grammar_state *s)
@@ -532,12 +565,14 @@ bool eng_grammar_may_end(const struct eng_grammar_state *s)
     return s->set[s->now].may_end;
 }
 
-/* The tokens of the present set, without ends -> out; their number, BASE_EBUSY, or broken. */
-static int list_make(struct eng_grammar_state *s, int32_t *out, long max_step)
+/* The tokens of the present set, without ends -> out; their number, BASE_EBUSY, or broken. *far: of
+ * the farthest set that a token leads to, in time or not. */
+static int list_make(struct eng_grammar_state *s, int32_t *out, long max_step, int32_t *far)
 {
     const struct eng_vocab *v = s->g->v;
     long left = max_step > 0 ? max_step : LONG_MAX;
     int n_out = 0;
+    *far = 0;
     s->path[0] = s->now;
     for (int b = 0; b < 256; b++) {
         if (step(s, s->now, (uint8_t)b) < 0)
@@ -551,17 +586,20 @@ static int list_make(struct eng_grammar_state *s, int32_t *out, long max_step)
             if (left < 0)
                 return BASE_EBUSY;
             i++;
-            if (at >= 0)
-                out[n_out++] = v->id[i - 1];
-            else /* byte k was refused, and with it all that share it */
+            if (at < 0) { /* byte k was refused, and with it all that share it */
                 for (; i < v->first[b + 1] && v->lcp[i] > k; i++)
                     ;
+                continue;
+            }
+            if (in_time(s, s->set[at].far))
+                out[n_out++] = v->id[i - 1];
+            *far = s->set[at].far > *far ? s->set[at].far : *far;
         }
     }
     return s->err != 0 ? s->err : n_out;
 }
 
-static void keep(struct eng_grammar_state *s, const int32_t *id, int n)
+static void keep(struct eng_grammar_state *s, const int32_t *id, int n, int32_t far)
 {
     struct kept *k = &s->kept[s->next_kept];
     int32_t *copy = malloc(((size_t)n + 1) * sizeof *copy);
@@ -569,7 +607,7 @@ static void keep(struct eng_grammar_state *s, const int32_t *id, int n)
         return; /* it is made again */
     memcpy(copy, id, (size_t)n * sizeof *copy);
     free(k->id);
-    *k = (struct kept){s->now, n, copy};
+    *k = (struct kept){s->now, n, far, copy};
     s->next_kept = (s->next_kept + 1) % N_KEPT;
 }
 
@@ -577,18 +615,21 @@ int eng_grammar_list(struct eng_grammar_state *s, int32_t *out, long max_step)
 {
     const struct eng_vocab *v = s->g->v;
     const struct kept *k = NULL;
+    int32_t far;
     int n;
-    for (int i = 0; max_step == 0 && i < N_KEPT; i++)
-        k = s->kept[i].set == s->now ? &s->kept[i] : k;
+    for (int i = 0; max_step == 0 && i < N_KEPT; i++) {
+        if (s->kept[i].set == s->now && in_time(s, s->kept[i].far))
+            k = &s->kept[i];
+    }
     if (k != NULL) {
         n = k->n;
         memcpy(out, k->id, (size_t)n * sizeof *out);
     } else {
-        n = list_make(s, out, max_step);
+        n = list_make(s, out, max_step, &far);
         if (n < 0)
             return n;
-        if (max_step == 0)
-            keep(s, out, n);
+        if (max_step == 0 && in_time(s, far))
+            keep(s, out, n, far);
     }
     for (int i = 0; s->set[s->now].may_end && i < v->n_end; i++)
         out[n++] = v->end[i];

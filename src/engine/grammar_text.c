@@ -218,7 +218,7 @@ static struct frag bytes(struct parse *p, const uint8_t *lo, const uint8_t *hi, 
     struct frag f = empty(p);
     const int32_t last = f.end;
     for (int i = n - 1; i >= 0 && p->rc == 0; i--)
-        f.start = add(p, (struct gram_node){GRAM_BYTE, lo[i], hi[i], false, f.start, -1});
+        f.start = add(p, (struct gram_node){GRAM_BYTE, lo[i], hi[i], false, f.start, -1, 0});
     return (struct frag){f.start, last};
 }
 

@@ -81,6 +81,7 @@ static int hold(struct eng_sampler *s, const struct eng_sample_params *p, struct
         return base_err_set(err, rc, "sampler", "%s",
                             rc == BASE_EINVAL ? "the answer so far is not of the form asked for"
                                               : base_code_str(rc));
+    eng_grammar_limit(s->form, p->max_tok);
     return 0;
 }
 

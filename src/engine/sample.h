@@ -26,6 +26,7 @@ struct eng_sample_params {
     struct eng_grammar *grammar;
     const char *said;
     size_t said_len;
+    int max_tok; /* picks within which the grammar's answer comes to its end; 0: as it may be */
 };
 #define ENG_SAMPLE_GREEDY \
     ((struct eng_sample_params){.top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64})

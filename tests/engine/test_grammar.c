@@ -156,7 +156,7 @@ static void bad_text_says_where(void **state)
         {"a = \"\\u{e4}\" ;", "grammar:1:7", BASE_EFORMAT},
         {"a = \"x\"{3,2} ;", "grammar:1:12", BASE_EFORMAT},
         {"a = \"x\"{} ;", "grammar:1:9", BASE_EFORMAT},
-        {"a = \"x\"{99999} ;", "grammar:1:13", BASE_ELIMIT},
+        {"a = \"x\"{99999} ;", "grammar:1:12", BASE_ELIMIT},
         {"a = (\"x\" ;", "grammar:1:10", BASE_EFORMAT},
         {"a = \"x\" ) ;", "grammar:1:9", BASE_EFORMAT},
         {"a = b ;", "grammar:1:5", BASE_EFORMAT},
@@ -378,6 +378,42 @@ static void long_answers_do_not_pile_up(void **state)
     }
     assert_true(eng_grammar_may_end(s));
     assert_int_equal(eng_grammar_take_text(s, "]", 1), BASE_EINVAL);
+    eng_grammar_stop(s);
+}
+
+/* A limit is kept to wherever it can be, and never leads into a corner. */
+static void limits_bring_it_to_its_end(void **state)
+{
+    (void)state;
+    static const char grammar[] = "a = \"{\" [^\\x00-\\x1f\"]* (\"[\" a{2} \"]\")? \"}\" ;";
+    int32_t list[1024];
+    uint32_t seed = 5;
+    for (int limit = 1; limit < 60; limit++) {
+        struct eng_grammar_state *s = begin(grammar, NULL);
+        eng_grammar_limit(s, limit);
+        bool end = false;
+        int n_tok = 0;
+        for (; !end && n_tok < limit; n_tok++) {
+            const int n = eng_grammar_list(s, list, 0);
+            assert_true(n > 0);
+            seed = seed * 1664525 + 1013904223;
+            int32_t id = list[(seed >> 8) % (uint32_t)n];
+            for (int i = 0; i < n; i++) /* what leads deeper, where it may */
+                id = list[i] == token_of("[") && n_tok % 3 == 2 ? list[i] : id;
+            assert_int_equal(eng_grammar_allows(s, id), 1);
+            assert_int_equal(eng_grammar_take(s, id), 0);
+            end = eng_tok_is_end(tok, id);
+        }
+        assert_true(end == (limit >= 3)); /* '{', '}' and an end */
+        eng_grammar_stop(s);
+    }
+    /* Nothing is begun behind a trigger that could not be ended. */
+    struct eng_grammar_state *s = begin("a = \"123456\" ;", "!");
+    eng_grammar_limit(s, 8);
+    assert_int_equal(eng_grammar_allows(s, token_of("!")), 1);
+    assert_int_equal(eng_grammar_take(s, token_of("a")), 0);
+    assert_int_equal(eng_grammar_allows(s, token_of("!")), 0);
+    assert_int_equal(eng_grammar_allows(s, token_of("a")), 1);
     eng_grammar_stop(s);
 }
 
@@ -623,6 +659,7 @@ int main(void)
         cmocka_unit_test(certain_tokens_are_foretold),
         cmocka_unit_test(a_trigger_begins_it),
         cmocka_unit_test(long_answers_do_not_pile_up),
+        cmocka_unit_test(limits_bring_it_to_its_end),
         cmocka_unit_test(what_a_vocabulary_lacks_is_left_out),
         cmocka_unit_test(the_vocabulary_is_sorted),
         cmocka_unit_test(draws_have_the_allowed_shares),

@@ -124,6 +124,8 @@ int eng_chat_find(const struct eng_chat_format **out, const char *tmpl, size_t l
             rc = find_system(f, tmpl, len);
         } else if (kind->read == CHAT_READ_DATE)
             rc = find_date(f, tmpl, len);
+        if (rc == 0)
+            rc = chat_find_tools(f, tmpl, len);
     }
     if (rc != 0) {
         eng_chat_free(f);
@@ -138,6 +140,8 @@ void eng_chat_free(const struct eng_chat_format *f)
     if (f == NULL)
         return;
     free(f->system);
+    free(f->tools_head);
+    free(f->tools_tail);
     free((void *)f);
 }
 

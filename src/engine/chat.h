@@ -28,4 +28,27 @@ int eng_chat_encode(const struct eng_chat_format *f, const struct eng_tok *t,
                     const struct eng_chat_msg *msg, int n_msg, int max_tok, int32_t **ids, int *n,
                     struct base_err *err) BASE_MUST_CHECK;
 
+/* How the format's models write a call of a function: open, {"name": "…", <args>: {…}}, close. */
+struct eng_chat_calls {
+    const char *open, *close; /* "" both: a call is the bare JSON, and there is only one */
+    const char *args;         /* "arguments" or "parameters" */
+    bool spaced;              /* ", " and ": " in its JSON, else no white space */
+    int indent;               /* of a function's JSON in the prompt; 0: on one line */
+};
+void eng_chat_calls(const struct eng_chat_format *f, struct eng_chat_calls *out);
+
+/* What a prompt asks for beyond its messages. */
+struct eng_chat_ask {
+    const char *const *tool; /* [n_tool] JSON of functions that may be called */
+    int n_tool;
+    bool held; /* the answer will be held to a form from its first token: no thinking aloud */
+};
+
+/* As eng_chat_encode, and: functions stand where the model's template puts them, or, if it knows none,
+ * behind the system message in our words; "tool" messages (results) are taken by every format, and
+ * calls in an assistant's message are text already. */
+int eng_chat_encode_ask(const struct eng_chat_format *f, const struct eng_tok *t,
+                        const struct eng_chat_msg *msg, int n_msg, const struct eng_chat_ask *ask,
+                        int max_tok, int32_t **ids, int *n, struct base_err *err) BASE_MUST_CHECK;
+
 #endif

@@ -183,6 +183,9 @@ static void chatml_encode(const struct eng_chat_format *f, struct chat_prompt *p
     }
     put_special(p, "<|im_start|>");
     put_str(p, f->opens ? "assistant\n<think>\n" : "assistant\n");
+    /* As the templates do it when thinking is switched off. */
+    if (p->held && f->thinks)
+        put_str(p, f->opens ? "\n</think>\n\n" : "<think>\n\n</think>\n\n");
 }
 
 static void llama3_head(struct chat_prompt *p, const char *role)
@@ -200,13 +203,16 @@ static void llama3_encode(const struct eng_chat_format *f, struct chat_prompt *p
     put_bos(p);
     if (preamble && (n_msg == 0 || !is_role(&msg[0], "system"))) {
         llama3_head(p, "system");
+        put_str(p, p->told ? "Environment: ipython\n" : "");
         base_buf_printf(&p->text, "%s%s\n\n", f->system, f->date);
         put_special(p, "<|eot_id|>");
     }
     for (int i = 0; i < n_msg; i++) {
-        llama3_head(p, msg[i].role);
-        if (preamble && i == 0 && is_role(&msg[0], "system"))
+        llama3_head(p, is_role(&msg[i], "tool") ? "ipython" : msg[i].role);
+        if (preamble && i == 0 && is_role(&msg[0], "system")) {
+            put_str(p, p->told ? "Environment: ipython\n" : "");
             base_buf_printf(&p->text, "%s%s\n\n", f->system, f->date);
+        }
         put_trimmed(p, msg[i].content, msg[i].len);
         put_special(p, "<|eot_id|>");
     }
@@ -354,6 +360,27 @@ static bool role_known(const char *roles, const char *role)
     return false;
 }
 
+int chat_encode(const struct eng_chat_format *f, struct chat_prompt *p,
+                const struct eng_chat_msg *msg, int n_msg, int32_t **ids, int *n)
+{
+    for (int i = 0; i < n_msg; i++)
+        if (!role_known(f->kind->roles, msg[i].role) && !(p->results && is_role(&msg[i], "tool")))
+            return base_err_set(p->err, BASE_EINVAL, "messages",
+                                "message %d has a role that the %s format lacks (it knows %s)", i,
+                                f->kind->name, f->kind->roles);
+    base_buf_init(&p->text, MAX_TEXT_BYTES);
+    f->kind->encode(f, p, msg, n_msg);
+    flush(p);
+    base_buf_fini(&p->text);
+    if (p->rc != 0) {
+        free(p->ids);
+        return p->rc;
+    }
+    *ids = p->ids;
+    *n = p->n;
+    return 0;
+}
+
 int eng_chat_encode(const struct eng_chat_format *f, const struct eng_tok *t,
                     const struct eng_chat_msg *msg, int n_msg, int max_tok, int32_t **ids, int *n,
                     struct base_err *err)
@@ -361,20 +388,5 @@ int eng_chat_encode(const struct eng_chat_format *f, const struct eng_tok *t,
     struct chat_prompt p = {.t = t, .max = max_tok, .err = err};
     *ids = NULL;
     *n = 0;
-    for (int i = 0; i < n_msg; i++)
-        if (!role_known(f->kind->roles, msg[i].role))
-            return base_err_set(err, BASE_EINVAL, "messages",
-                                "message %d has a role that the %s format lacks (it knows %s)", i,
-                                f->kind->name, f->kind->roles);
-    base_buf_init(&p.text, MAX_TEXT_BYTES);
-    f->kind->encode(f, &p, msg, n_msg);
-    flush(&p);
-    base_buf_fini(&p.text);
-    if (p.rc != 0) {
-        free(p.ids);
-        return p.rc;
-    }
-    *ids = p.ids;
-    *n = p.n;
-    return 0;
+    return chat_encode(f, &p, msg, n_msg, ids, n);
 }

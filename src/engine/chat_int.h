@@ -15,6 +15,9 @@ struct chat_prompt {
     struct base_buf text;
     int32_t *ids;
     int n, cap, max;
+    bool held;    /* see eng_chat_ask */
+    bool results; /* a "tool" message is taken */
+    bool told;    /* of functions, the template's way */
     int rc;
     struct base_err *err;
 };
@@ -37,10 +40,21 @@ struct eng_chat_format {
     char date[24]; /* llama3: of 3.1 and later; "": no preamble */
     bool thinks;   /* chatml: answers begin with <think> … </think>, as Qwen3's */
     bool opens;    /* … which the prompt opens already */
+    /* What the template says around the functions; NULL: it knows none. */
+    char *tools_head, *tools_tail;
+    bool responds; /* chatml: results are a user's turn, in <tool_response> */
 };
+
+/* Reads from the template how functions are told. 0 or BASE_ENOMEM. */
+int chat_find_tools(struct eng_chat_format *f, const char *tmpl, size_t len) BASE_MUST_CHECK;
 
 enum { CHAT_N_KIND = 5 };
 extern const struct chat_kind chat_kinds[CHAT_N_KIND];
+
+/* Encodes with p's t, max, err and wishes; p's memory is given up or handed to *ids. */
+int chat_encode(const struct eng_chat_format *f, struct chat_prompt *p,
+                const struct eng_chat_msg *msg, int n_msg, int32_t **ids,
+                int *n) BASE_MUST_CHECK;
 
 static inline const char *chat_find(const char *s, size_t len, const char *what)
 {

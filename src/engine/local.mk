@@ -9,6 +9,7 @@ libwp_engine_a_SOURCES = \
 	src/engine/chat.h \
 	src/engine/chat_format.c \
 	src/engine/chat_int.h \
+	src/engine/chat_tools.c \
 	src/engine/config.c \
 	src/engine/exec.h \
 	src/engine/forward.c \

@@ -55,6 +55,29 @@ static void expect(const char *tmpl, const char *force, const struct eng_chat_ms
     eng_chat_free(f);
 }
 
+/* The same with functions, results and wishes. */
+static void expect_ask(const char *tmpl, const char *force, const struct eng_chat_msg *msg,
+                       int n_msg, const struct eng_chat_ask *ask, const char *want)
+{
+    const struct eng_chat_format *f;
+    struct base_err err = {0};
+    struct base_buf b;
+    int32_t *ids;
+    int n;
+    base_buf_init(&b, 1 << 16);
+    assert_int_equal(eng_chat_find(&f, tmpl, strlen(tmpl), force, &err), 0);
+    assert_int_equal(eng_chat_encode_ask(f, tok, msg, n_msg, ask, 2000, &ids, &n, &err), 0);
+    for (int i = 0; i < n; i++) {
+        size_t len;
+        const char *p = eng_tok_piece(tok, ids[i], true, &len);
+        base_buf_add(&b, p, len);
+    }
+    assert_string_equal(base_buf_cstr(&b), want);
+    free(ids);
+    base_buf_fini(&b);
+    eng_chat_free(f);
+}
+
 #define MSG(role, text)             \
     {                               \
         role, text, sizeof text - 1 \
@@ -155,6 +178,107 @@ static void qwen3(void **state)
            "<|im_end|>\n<|im_start|>assistant\n<think>\nx\n</think>\n\n<|im_end|>\n"
            "<|im_start|>assistant\n<think>\n\n</think>\n\n<|im_end|>\n<|im_start|>assistant\n",
            9);
+}
+
+/* Functions as templates of Qwen2.5's and Qwen3's build tell of them. */
+#define TOOLS(head, tail)                                                                   \
+    "{%- if tools %}{{- '<|im_start|>system\\n' }}{{- 'S' }}{{- \"" head "\" }}"             \
+    "{%- for tool in tools %}{{- \"\\n\" }}{{- tool | tojson }}{%- endfor %}{{- \"" tail     \
+    "<|im_end|>\\n\" }}{%- endif %}"                                                        \
+    "{{- '<|im_start|>system\\nS<|im_end|>\\n' }} '\\n<tool_response>\\n' '<tool_call>' " TURN
+
+static const char *const functions[] = {"{\"f\": 1}", "{\"g\": 2}"};
+
+static void chatml_tells_of_functions(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("user", "a"),
+                                     MSG("assistant", "<tool_call>\n{}\n</tool_call>"),
+                                     MSG("tool", "1"), MSG("tool", "2"), MSG("user", "b")};
+    const struct eng_chat_msg s[] = {MSG("system", "Be."), MSG("user", "a")};
+    const struct eng_chat_ask ask = {functions, 2, false}, none = {NULL, 0, true};
+    static const char tmpl[] =
+        TOOLS("\\n\\n# Tools\\n<tools>", "\\n</tools>\\n\\nCall \\\"so\\\".\\n</tool_call>");
+    expect_ask(tmpl, NULL, m, 5, &ask,
+               "<|im_start|>system\nS\n\n# Tools\n<tools>\n{\"f\": 1}\n{\"g\": 2}\n</tools>\n\n"
+               "Call \"so\".\n</tool_call><|im_end|>\n<|im_start|>user\na<|im_end|>\n"
+               "<|im_start|>assistant\n<tool_call>\n{}\n</tool_call><|im_end|>\n"
+               "<|im_start|>user\n<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n"
+               "</tool_response><|im_end|>\n<|im_start|>user\nb<|im_end|>\n"
+               "<|im_start|>assistant\n");
+    static const char later[] = TOOLS("# Tools\\n<tools>", "\\n</tools>\\n\\n");
+    expect_ask(later, NULL, s, 2, &ask,
+               "<|im_start|>system\nBe.\n\n# Tools\n<tools>\n{\"f\": 1}\n{\"g\": 2}\n</tools>\n\n"
+               "<|im_end|>\n<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n");
+    /* A model that thinks aloud has thought already when its answer is held to a form. */
+    expect_ask(qwen3_head, NULL, m, 1, &none,
+               "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    expect_ask("</think>" TURN "{{- '<|im_start|>assistant\\n<think>\\n' }}", NULL, m, 1, &none,
+               "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n");
+    const struct eng_chat_format *f;
+    struct eng_chat_calls calls;
+    struct base_err err;
+    assert_int_equal(eng_chat_find(&f, tmpl, strlen(tmpl), NULL, &err), 0);
+    eng_chat_calls(f, &calls);
+    assert_string_equal(calls.open, "<tool_call>\n");
+    assert_string_equal(calls.args, "arguments");
+    eng_chat_free(f);
+}
+
+#define OURS                                                                                \
+    "These functions can be called:\n{\"f\": 1}\nA call is written as\n<tool_call>\n"         \
+    "{\"name\": \"<function>\", \"arguments\": {<its arguments>}}\n</tool_call>"
+
+static void other_formats_are_told_in_our_words(void **state)
+{
+    (void)state;
+    const struct eng_chat_msg m[] = {MSG("user", "a"), MSG("assistant", "b"), MSG("tool", "1"),
+                                     MSG("tool", "2")};
+    const struct eng_chat_msg s[] = {MSG("system", "Be."), MSG("user", "a")};
+    const struct eng_chat_ask ask = {functions, 1, false};
+    expect_ask(with_default, NULL, m, 3, &ask,
+               "<|im_start|>system\nYou are a test.\n\n" OURS "<|im_end|>\n<|im_start|>user\na"
+               "<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>tool\n1<|im_end|>\n"
+               "<|im_start|>assistant\n");
+    expect_ask("", "gemma", m, 4, &ask,
+               "<|im_start|><start_of_turn>user\n" OURS "\n\na<end_of_turn>\n<start_of_turn>model\n"
+               "b<end_of_turn>\n<start_of_turn>user\n<tool_response>\n1\n</tool_response>\n"
+               "<tool_response>\n2\n</tool_response><end_of_turn>\n<start_of_turn>model\n");
+    expect_ask("", "phi3", s, 2, &ask, "<|system|>Be.\n\n" OURS "<|end|><|user|>a<|end|><|assistant|>");
+}
+
+static void llama3_tells_of_functions(void **state)
+{
+    (void)state;
+    static const char tmpl[] =
+        "<|start_header_id|><|end_header_id|><|eot_id|> 'Cutting Knowledge Date: December 2023' "
+        "{%- set date_string = \"26 Jul 2024\" %}{{- '<|start_header_id|>user' -}}\n"
+        "    {{- \"Given the following functions, \" }}\n    {{- \"call one.\\n\\n\" }}\n"
+        "    {{- 'As {\"name\": x}.' }}\n    {%- for t in tools %}";
+    const struct eng_chat_msg m[] = {MSG("user", " a "), MSG("assistant", "{}"), MSG("tool", "1")};
+    const struct eng_chat_ask ask = {functions, 2, false}, none = {NULL, 0, false};
+#define HEAD(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
+    expect_ask(tmpl, NULL, m, 3, &ask,
+               "<|im_start|>" HEAD("system") "Environment: ipython\nCutting Knowledge Date: December "
+               "2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>" HEAD("user")
+               "Given the following functions, call one.\n\nAs {\"name\": x}.{\"f\": 1}\n\n"
+               "{\"g\": 2}\n\n a<|eot_id|>" HEAD("assistant") "{}<|eot_id|>" HEAD("ipython")
+               "1<|eot_id|>" HEAD("assistant"));
+    expect_ask(tmpl, NULL, m, 1, &none,
+               "<|im_start|>" HEAD("system") "Cutting Knowledge Date: December 2023\nToday Date: 26 "
+               "Jul 2024\n\n<|eot_id|>" HEAD("user") "a<|eot_id|>" HEAD("assistant"));
+    const struct eng_chat_format *f;
+    struct eng_chat_calls calls;
+    struct base_err err;
+    int32_t *ids;
+    int n;
+    assert_int_equal(eng_chat_find(&f, tmpl, strlen(tmpl), NULL, &err), 0);
+    eng_chat_calls(f, &calls);
+    assert_string_equal(calls.open, "");
+    assert_string_equal(calls.args, "parameters");
+    assert_int_equal(calls.indent, 4);
+    assert_int_equal(eng_chat_encode_ask(f, tok, m + 1, 1, &ask, 900, &ids, &n, &err), BASE_EINVAL);
+    eng_chat_free(f);
 }
 
 static void users_text_is_never_special(void **state)
@@ -337,6 +461,9 @@ int main(void)
         cmocka_unit_test(chatml),
         cmocka_unit_test(qwen2),
         cmocka_unit_test(qwen3),
+        cmocka_unit_test(chatml_tells_of_functions),
+        cmocka_unit_test(other_formats_are_told_in_our_words),
+        cmocka_unit_test(llama3_tells_of_functions),
         cmocka_unit_test(users_text_is_never_special),
         cmocka_unit_test(merges_across_the_seam),
         cmocka_unit_test(llama3),

@@ -7,9 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/tools.h"
 #include "base/arena.h"
-#include "base/buf.h"
-#include "base/err.h"
 
 enum {
     API_MAX_MSG = 256,
@@ -22,6 +21,9 @@ struct api_msg {
     const char *role;
     const char *content;
     size_t len;
+    struct api_call *call; /* [n_call], an assistant's */
+    int n_call;
+    const char *call_id; /* a tool's: the call that it answers; else NULL */
 };
 
 struct api_request {
@@ -39,7 +41,14 @@ struct api_request {
     int n_stop;
     bool logprobs;
     int n_top;
-    bool has_tools;
+    struct api_tool *tool; /* [n_tool] */
+    int n_tool, tool_named; /* tool_named: the one that must be called, or -1 */
+    enum api_choice choice;
+    bool parallel;           /* several calls in one answer may be */
+    enum api_format format;
+    const char *format_json; /* response_format as it came; NULL: text */
+    const char *words;       /* [words_len] every text and number in functions, calls and format */
+    size_t words_len;
     int64_t deadline_ms;    /* metadata.deadline_ms; -1: none */
     const char *data_class; /* metadata.data_class; NULL: none */
     const char *hint;       /* metadata.route; NULL: none */
@@ -51,7 +60,7 @@ struct api_error {
     int status; /* 400, 404, 413, 429, 500, 503, … */
     char message[384];
     const char *type; /* "invalid_request_error", "rate_limit_error", "server_error", … */
-    char param[64];   /* "" -> null */
+    char param[160];   /* "" -> null */
     const char *code; /* "context_length_exceeded", … or NULL -> null */
 };
 
@@ -103,11 +112,15 @@ int api_usage_chunk_write(const struct api_head *h, const struct api_usage *u,
                           struct base_buf *out) BASE_MUST_CHECK;
 int api_done_write(struct base_buf *out) BASE_MUST_CHECK; /* data: [DONE] */
 
-/* The whole answer when not streaming. */
+/* The same for a piece of call number `call`, which begins (c->id, c->name) or goes on (c->args). */
+int api_call_chunk_write(const struct api_head *h, bool first, int call, const struct api_call *c,
+                         const struct api_logprob *lp, int n_lp, struct base_buf *out) BASE_MUST_CHECK;
+
+/* The whole answer when not streaming. Without text but with calls its content is null. */
 int api_response_write(const struct api_head *h, const char *text, size_t len,
-                       const struct api_logprob *lp, int n_lp, const char *finish_reason,
-                       const struct api_usage *u, const struct api_route *route,
-                       struct base_buf *out) BASE_MUST_CHECK;
+                       const struct api_call *call, int n_call, const struct api_logprob *lp, int n_lp,
+                       const char *finish_reason, const struct api_usage *u,
+                       const struct api_route *route, struct base_buf *out) BASE_MUST_CHECK;
 
 /* {"error":{…}}, with the `waypost` object beside it if route is given; sse = as an SSE event. */
 int api_error_write(const struct api_error *e, const struct api_route *route, bool sse,
@@ -121,6 +134,11 @@ struct api_stream;
 struct api_delta {
     const char *text; /* [len], valid until the next call; may be empty */
     size_t len;
+    struct { /* pieces of calls; id and name NULL once it has begun */
+        int index;
+        struct api_call piece;
+    } call[API_MAX_CALL];
+    int n_call;
     const char *finish_reason; /* NULL until the last one */
     bool has_usage;
     struct api_usage usage;

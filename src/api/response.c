@@ -162,6 +162,42 @@ int api_chunk_write(const struct api_head *h, bool first, const char *text, size
     return api_json_put(o, ok, true, out);
 }
 
+/* id and name where it begins, arguments where they come: delta is true in a stream. */
+static json_t *call_json(const struct api_call *c, int index, bool delta, bool *ok)
+{
+    json_t *o = json_object(), *f = json_object();
+    if (delta)
+        api_json_set(o, "index", json_integer(index), ok);
+    if (c->id != NULL)
+        api_json_set(o, "id", api_json_text(c->id, strlen(c->id)), ok);
+    if (c->name != NULL) {
+        api_json_set(o, "type", json_string("function"), ok);
+        api_json_set(f, "name", api_json_text(c->name, strlen(c->name)), ok);
+    }
+    api_json_set(f, "arguments", api_json_text(c->args, c->len), ok);
+    api_json_set(o, "function", f, ok);
+    return o;
+}
+
+int api_call_chunk_write(const struct api_head *h, bool first, int call, const struct api_call *c,
+                         const struct api_logprob *lp, int n_lp, struct base_buf *out)
+{
+    bool ok = true;
+    json_t *o = head_json(h, "chat.completion.chunk", &ok);
+    json_t *choice = json_object(), *delta = json_object(), *list = json_array();
+    api_json_set(choice, "index", json_integer(0), &ok);
+    if (first) {
+        api_json_set(delta, "role", json_string("assistant"), &ok);
+        api_json_set(delta, "content", json_null(), &ok);
+    }
+    ok = json_array_append_new(list, call_json(c, call, true, &ok)) == 0 && ok;
+    api_json_set(delta, "tool_calls", list, &ok);
+    api_json_set(choice, "delta", delta, &ok);
+    set_choice_tail(choice, h, lp, n_lp, NULL, &ok);
+    set_choices(o, choice, &ok);
+    return api_json_put(o, ok, true, out);
+}
+
 int api_usage_chunk_write(const struct api_head *h, const struct api_usage *u, struct base_buf *out)
 {
     bool ok = true;
@@ -177,9 +213,9 @@ int api_done_write(struct base_buf *out)
 }
 
 int api_response_write(const struct api_head *h, const char *text, size_t len,
-                       const struct api_logprob *lp, int n_lp, const char *finish_reason,
-                       const struct api_usage *u, const struct api_route *route,
-                       struct base_buf *out)
+                       const struct api_call *call, int n_call, const struct api_logprob *lp,
+                       int n_lp, const char *finish_reason, const struct api_usage *u,
+                       const struct api_route *route, struct base_buf *out)
 {
     bool ok = true;
     json_t *o = head_json(h, h->is_chat ? "chat.completion" : "text_completion", &ok);
@@ -188,8 +224,14 @@ int api_response_write(const struct api_head *h, const char *text, size_t len,
     if (h->is_chat) {
         json_t *m = json_object();
         api_json_set(m, "role", json_string("assistant"), &ok);
-        api_json_set(m, "content", api_json_text(text, len), &ok);
+        api_json_set(m, "content", len == 0 && n_call > 0 ? json_null() : api_json_text(text, len),
+                     &ok);
         api_json_set(m, "refusal", json_null(), &ok);
+        json_t *list = n_call > 0 ? json_array() : NULL;
+        for (int i = 0; i < n_call; i++)
+            ok = json_array_append_new(list, call_json(&call[i], i, false, &ok)) == 0 && ok;
+        if (n_call > 0)
+            api_json_set(m, "tool_calls", list, &ok);
         api_json_set(choice, "message", m, &ok);
     } else {
         api_json_set(choice, "text", api_json_text(text, len), &ok);

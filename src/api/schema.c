@@ -71,8 +71,8 @@ void api_grammar_quote(struct base_buf *b, const char *s, size_t n)
 /* A value as JSON, as a string of the grammar. */
 static int put_json(struct api_schema *c, const json_t *v, struct base_buf *e)
 {
-    char *s = json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) |
-                                (c->spaced ? 0 : JSON_COMPACT));
+    char *s =
+        json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15) | (c->spaced ? 0 : JSON_COMPACT));
     if (s == NULL)
         return base_err_set(c->err, BASE_ENOMEM, c->place, "out of memory");
     api_grammar_quote(e, s, strlen(s));
@@ -85,11 +85,13 @@ static int put_json(struct api_schema *c, const json_t *v, struct base_buf *e)
 /* What says nothing about instances. */
 static bool is_note(const char *key)
 {
-    static const char *const note[] = {
-        "title",    "description", "default",   "examples",    "example",     "deprecated",
-        "readOnly", "writeOnly",   "$schema",   "$id",         "$comment",    "$defs",
-        "definitions", "contentEncoding", "contentMediaType", "contentSchema", "discriminator",
-        "externalDocs", "xml", "$vocabulary", "$anchor"};
+    static const char *const note[] = {"title",         "description",     "default",
+                                       "examples",      "example",         "deprecated",
+                                       "readOnly",      "writeOnly",       "$schema",
+                                       "$id",           "$comment",        "$defs",
+                                       "definitions",   "contentEncoding", "contentMediaType",
+                                       "contentSchema", "discriminator",   "externalDocs",
+                                       "xml",           "$vocabulary",     "$anchor"};
     for (size_t i = 0; i < sizeof note / sizeof note[0]; i++) {
         if (strcmp(key, note[i]) == 0)
             return true;
@@ -215,7 +217,7 @@ static unsigned type_of_value(const json_t *v)
         return SCHEMA_INTEGER;
     case JSON_REAL:
         return json_real_value(v) == (double)(long long)json_real_value(v) ? SCHEMA_INTEGER
-                                                                            : SCHEMA_NUMBER;
+                                                                           : SCHEMA_NUMBER;
     case JSON_TRUE:
     case JSON_FALSE:
         return SCHEMA_BOOLEAN;
@@ -572,19 +574,19 @@ int schema_value(struct api_schema *c, const json_t *s, const struct schema_at *
     return rc;
 }
 
-int api_schema_add(struct api_schema *c, const json_t *s, const char *place, struct base_buf *e,
-                   struct base_err *err)
+int api_schema_add(struct api_schema *c, const json_t *s, bool object, const char *place,
+                   struct base_buf *e, struct base_err *err)
 {
     const int first = c->n_ref;
     c->root = s;
     c->place = place;
     c->err = err;
     int rule = 0;
-    int rc = schema_value(c, s, NULL, SCHEMA_ALL, &rule);
+    int rc = schema_value(c, s, NULL, object ? SCHEMA_OBJECT : SCHEMA_ALL, &rule);
     base_buf_printf(e, "s%d", rule);
     for (int i = first; rc == 0 && i < c->n_ref; i++) {
-        const struct schema_at at = {NULL, c->ref[i].pointer + (c->ref[i].pointer[1] == '/' ? 2 : 1),
-                                     0};
+        const struct schema_at at = {NULL,
+                                     c->ref[i].pointer + (c->ref[i].pointer[1] == '/' ? 2 : 1), 0};
         rc = schema_value(c, c->ref[i].to, &at, c->ref[i].types, &rule);
         base_buf_printf(&c->rules, "ref%d = s%d ;\n", i, rule);
     }

@@ -30,11 +30,11 @@ struct api_schema;
 struct api_schema *api_schema_new(bool spaced); /* NULL: out of memory */
 void api_schema_free(struct api_schema *c);
 
-/* Compiles s (borrowed until api_schema_free; also what $refs point into); place: its name in errors.
- * Appends to e an expression that other rules may use. Errors: BASE_EFORMAT (not a schema),
+/* Compiles s (borrowed until api_schema_free; also what $refs point into); place: its name in errors,
+ * borrowed as well. object: of its instances only objects. Appends to e an expression that other rules may use. Errors: BASE_EFORMAT (not a schema),
  * BASE_EUNSUPPORTED, BASE_ELIMIT, BASE_ENOMEM; err->place is the place and JSON pointer. */
-int api_schema_add(struct api_schema *c, const json_t *s, const char *place, struct base_buf *e,
-                   struct base_err *err) BASE_MUST_CHECK;
+int api_schema_add(struct api_schema *c, const json_t *s, bool object, const char *place,
+                   struct base_buf *e, struct base_err *err) BASE_MUST_CHECK;
 
 /* An expression of any JSON object -> e. */
 void api_schema_any_object(struct api_schema *c, struct base_buf *e);

@@ -198,8 +198,7 @@ static int multiples(struct api_schema *c, const struct schema_at *at, double st
         any = true;
     }
     base_buf_str(e, ")");
-    return any ? 0
-               : schema_refuse(c, at, BASE_EUNSUPPORTED, "no number is within these bounds");
+    return any ? 0 : schema_refuse(c, at, BASE_EUNSUPPORTED, "no number is within these bounds");
 }
 
 /* ---- integers ---- */
@@ -215,8 +214,8 @@ static int integers(struct api_schema *c, const struct schema_at *at, struct bou
     const int64_t from = a <= (double)-most ? -most : a >= (double)most ? most : (int64_t)a;
     const int64_t to = b <= (double)-most ? -most : b >= (double)most ? most : (int64_t)b;
     if (a > b || (lo.have && a >= (double)most) || (hi.have && b <= (double)-most))
-        return schema_refuse(c, at, BASE_EUNSUPPORTED, "no integer of %d digits is within these bounds",
-                             MAX_DIGITS);
+        return schema_refuse(c, at, BASE_EUNSUPPORTED,
+                             "no integer of %d digits is within these bounds", MAX_DIGITS);
     base_buf_str(e, "(");
     if (to >= 0)
         whole(e, from > 0 ? from : 0, to);

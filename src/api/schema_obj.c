@@ -252,13 +252,14 @@ int schema_object(struct api_schema *c, const json_t *s, const struct schema_at 
                              "counts of properties can be held only where none is named");
     if (least > API_SCHEMA_MAX_REPEAT || (most >= 0 && most < least))
         return schema_refuse(c, at, BASE_EUNSUPPORTED, "no object has as many properties");
-    /* Silence allows more properties, but asks for none where some are named. */
-    if (n == 0 && more == NULL && least == 0 && most < 0) {
+    /* Silence allows more properties; where they are spoken of we give those named. */
+    const bool silent = more == NULL && n == 0 && json_object_get(s, "properties") == NULL;
+    if (silent && least == 0 && most < 0) {
         c->used |= RULE_ANY;
         base_buf_str(e, c->depth > 1 ? "obj1" : "obj0");
         return 0;
     }
-    if ((n == 0 && more == NULL) || (more != NULL && !json_is_false(more))) {
+    if (silent || (more != NULL && !json_is_false(more))) {
         json_t *any = json_true();
         rc = put_other(c, json_object_get(s, "properties"), more != NULL ? more : any, at, &other);
         if (rc != 0)
@@ -362,8 +363,8 @@ static void put_any(const struct api_schema *c, struct base_buf *b)
     }
 }
 
-/* RFC 8259. \u0000 is left out (C strings end there), and surrogates, which need a partner; a number
- * has as many digits as every reader keeps. */
+/* RFC 8259. \u0000 is left out (C strings end there), and surrogates, which need a partner; a
+ * number has as many digits as every reader keeps. */
 static void put_shared(const struct api_schema *c, struct base_buf *b)
 {
     const unsigned used = c->used | ((c->used & RULE_ANY) != 0 ? RULE_STRING | RULE_NUMBER : 0);

@@ -15,17 +15,17 @@ enum { MAX_RANGE = 256, MAX_NEST = 32, CP_MAX = 0x10ffff };
 #define D31 "(\"0\" [1-9] | [12] [0-9] | \"3\" [01])"
 #define D30 "(\"0\" [1-9] | [12] [0-9] | \"30\")"
 #define D28 "(\"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8])"
-#define DATE                                                                                       \
-    YEAR " \"-\" ((\"0\" [13578] | \"1\" [02]) \"-\" " D31 " | (\"0\" [469] | \"11\") \"-\" " D30  \
+#define DATE                                                                                      \
+    YEAR " \"-\" ((\"0\" [13578] | \"1\" [02]) \"-\" " D31 " | (\"0\" [469] | \"11\") \"-\" " D30 \
          " | \"02-\" " D28 ")"
 #define HOUR "([01] [0-9] | \"2\" [0-3])"
 #define TIME HOUR " (\":\" [0-5] [0-9]){2} (\"Z\" | [+\\-] " HOUR " \":\" [0-5] [0-9])"
 #define OCTET "([1-9]? [0-9] | \"1\" [0-9]{2} | \"2\" [0-4] [0-9] | \"25\" [0-5])"
 #define LABEL "[a-zA-Z0-9] (\"-\"? [a-zA-Z0-9]){0,30}"
 
-/* RFC 3339's times (leap days and seconds are left out), RFC 4122, RFC 2673's dotted quad, RFC 1123's
- * names, and the plain half of RFC 5321's mailboxes: what the formats of JSON Schema validation,
- * section 7.3, name. */
+/* RFC 3339's times (leap days and seconds are left out), RFC 4122, RFC 2673's dotted quad, RFC
+ * 1123's names, and the plain half of RFC 5321's mailboxes: what the formats of JSON Schema
+ * validation, section 7.3, name. */
 static const struct {
     const char *name, *expr;
 } format[] = {
@@ -95,7 +95,7 @@ static int32_t next_edge(const struct chars *s, int32_t cp)
     return edge;
 }
 
-static void chars_add_not(struct chars *s, const struct chars *not)
+static void chars_add_not(struct chars *s, const struct chars * not )
 {
     for (int32_t cp = 0; cp <= CP_MAX;) {
         const int32_t end = next_edge(not, cp);
@@ -176,10 +176,9 @@ static int32_t take_char(struct pattern *p)
 static void named(struct chars *s, char name)
 {
     /* White space and line ends of ECMA-262. */
-    static const int32_t space[][2] = {{9, 13},           {0x20, 0x20},     {0xa0, 0xa0},
-                                       {0x1680, 0x1680},  {0x2000, 0x200a}, {0x2028, 0x2029},
-                                       {0x202f, 0x202f},  {0x205f, 0x205f}, {0x3000, 0x3000},
-                                       {0xfeff, 0xfeff}};
+    static const int32_t space[][2] = {
+        {9, 13},          {0x20, 0x20},     {0xa0, 0xa0},     {0x1680, 0x1680}, {0x2000, 0x200a},
+        {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}};
     switch (name) {
     case 'w':
         chars_add(s, 'a', 'z');
@@ -201,7 +200,8 @@ static int hex_char(struct pattern *p, int n, int32_t *cp)
 {
     *cp = 0;
     for (int i = 0; i < n; i++, p->s++) {
-        const char *digit = *p->s != '\0' ? strchr("0123456789abcdef0123456789ABCDEF", *p->s) : NULL;
+        const char *digit =
+            *p->s != '\0' ? strchr("0123456789abcdef0123456789ABCDEF", *p->s) : NULL;
         if (digit == NULL)
             return bad(p, "has an escape without its digits");
         *cp = *cp << 4 | (int32_t)((digit - "0123456789abcdef0123456789ABCDEF") & 15);
@@ -225,7 +225,7 @@ static int escape(struct pattern *p, struct chars *s, int32_t *one)
     if (strchr("DWS", k) != NULL) {
         struct chars not = {.n = 0};
         named(&not, (char)(k | 0x20));
-        chars_add_not(s, &not);
+        chars_add_not(s, &not );
         return 0;
     }
     const char *at = strchr(from, k);
@@ -377,7 +377,7 @@ static int atom(struct pattern *p)
         chars_add(&not, '\n', '\n');
         chars_add(&not, '\r', '\r');
         chars_add(&not, 0x2028, 0x2029);
-        chars_add_not(&s, &not);
+        chars_add_not(&s, &not );
         break;
     default:
         one = take_char(p);

@@ -60,6 +60,36 @@ static int read_usage(const json_t *u, struct api_delta *d)
     return 0;
 }
 
+/* Pieces of calls. A server may leave out the index of the only one. */
+static int read_calls(const json_t *list, struct api_delta *d)
+{
+    size_t i;
+    json_t *v;
+    if (list == NULL || json_is_null(list))
+        return 0;
+    if (!json_is_array(list) || json_array_size(list) > API_MAX_CALL)
+        return BASE_EFORMAT;
+    json_array_foreach((json_t *)list, i, v)
+    {
+        const json_t *index = json_object_get(v, "index"), *id = json_object_get(v, "id"),
+                     *f = json_object_get(v, "function"), *name = json_object_get(f, "name"),
+                     *args = json_object_get(f, "arguments");
+        const json_int_t at = index != NULL ? json_integer_value(index) : (json_int_t)i;
+        struct api_call *c = &d->call[d->n_call].piece;
+        if ((index != NULL && !json_is_integer(index)) || at < 0 || at >= API_MAX_CALL ||
+            (args != NULL && !json_is_null(args) && !json_is_string(args)) ||
+            json_string_length(id) > API_MAX_CALL_ID || json_string_length(name) > API_MAX_NAME)
+            return BASE_EFORMAT;
+        d->call[d->n_call++].index = (int)at;
+        /* Some repeat an empty name in each piece. */
+        *c = (struct api_call){json_string_length(id) > 0 ? json_string_value(id) : NULL,
+                               json_string_length(name) > 0 ? json_string_value(name) : NULL,
+                               json_is_string(args) ? json_string_value(args) : "",
+                               json_string_length(args)};
+    }
+    return 0;
+}
+
 static int read_event(struct api_stream *s, struct api_delta *d)
 {
     static const char done[] = "[DONE]";
@@ -92,6 +122,8 @@ static int read_event(struct api_stream *s, struct api_delta *d)
     } else if (text != NULL && !json_is_null(text)) {
         return BASE_EFORMAT;
     }
+    if (read_calls(json_object_get(delta, "tool_calls"), d) != 0)
+        return BASE_EFORMAT;
     const char *f = json_string_value(json_object_get(choice, "finish_reason"));
     if (f != NULL) {
         snprintf(s->finish, sizeof s->finish, "%s", f);

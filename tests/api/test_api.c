@@ -28,7 +28,7 @@ static void a_full_request_is_read(void **state)
         "\"text\":\"\\u00e4\"}]},{\"role\":\"assistant\",\"content\":null}],\"stream\":true,"
         "\"stream_options\":{\"include_usage\":true},\"max_completion_tokens\":7,\"max_tokens\":9,"
         "\"temperature\":0,\"top_p\":0.5,\"top_k\":3,\"seed\":-1,\"stop\":[\"x\",\"yz\"],"
-        "\"logprobs\":true,\"top_logprobs\":2,\"n\":1,\"user\":\"u\",\"tools\":[{}],"
+        "\"logprobs\":true,\"top_logprobs\":2,\"n\":1,\"user\":\"u\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
         "\"response_format\":{\"type\":\"text\"},\"presence_penalty\":0,"
         "\"metadata\":{\"data_class\":\"public\",\"route\":\"local\",\"deadline_ms\":\"1500\"}}";
     assert_int_equal(parse(body, &r, &a, &e), 0);
@@ -37,14 +37,14 @@ static void a_full_request_is_read(void **state)
     assert_string_equal(r.msg[1].content, "a\xc3\xa4");
     assert_int_equal(r.msg[1].len, 3);
     assert_int_equal(r.msg[2].len, 0);
-    assert_true(r.stream && r.include_usage && r.logprobs && r.has_tools && r.have_seed);
+    assert_true(r.stream && r.include_usage && r.logprobs && r.n_tool == 1 && r.have_seed);
     assert_int_equal(r.max_tok, 7);
     assert_int_equal(r.n_top, 2);
     assert_int_equal(r.n_stop, 2);
     assert_int_equal(r.deadline_ms, 1500);
     assert_string_equal(r.data_class, "public");
     assert_string_equal(r.hint, "local");
-    assert_int_equal(r.content_bytes, 11);
+    assert_int_equal(r.content_bytes, 11 + r.tool[0].len);
 
     /* What goes to the next tier says nothing about the caller or the labels, and reads back. */
     struct base_buf b;
@@ -66,6 +66,7 @@ static void a_full_request_is_read(void **state)
 static void bad_requests_name_the_field(void **state)
 {
     (void)state;
+#define TOOL(name) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}"
 #define MSG "\"messages\":[{\"role\":\"user\",\"content\":\"SECRET\"}]"
     static const struct {
         const char *body, *param;
@@ -92,8 +93,32 @@ static void bad_requests_name_the_field(void **state)
         {"{" MSG ",\"metadata\":{\"deadline_ms\":\"12x\"}}", "metadata.deadline_ms", BASE_EFORMAT},
         {"{" MSG ",\"metadata\":{\"data_class\":1}}", "metadata", BASE_EFORMAT},
         {"{" MSG ",\"top_logprobs\":2}", "top_logprobs", BASE_EFORMAT},
-        {"{" MSG ",\"response_format\":{\"type\":\"json_object\"}}", "response_format",
-         BASE_EUNSUPPORTED},
+        {"{" MSG ",\"response_format\":{\"type\":\"xml\"}}", "response_format", BASE_EUNSUPPORTED},
+        {"{" MSG ",\"response_format\":\"json_object\"}", "response_format", BASE_EFORMAT},
+        {"{" MSG ",\"response_format\":{\"type\":\"json_schema\"}}", "response_format.json_schema",
+         BASE_EFORMAT},
+        {"{" MSG ",\"tools\":{}}", "tools", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[{}]}", "tools[0]", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[{\"type\":\"web_search\"}]}", "tools[0]", BASE_EUNSUPPORTED},
+        {"{" MSG ",\"tools\":[{\"type\":\"function\"}]}", "tools[0].function", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[" TOOL("SECRET f") "]}", "tools[0].function.name", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[" TOOL("f") "," TOOL("f") "]}", "tools[1].function.name", BASE_EFORMAT},
+        {"{" MSG ",\"tool_choice\":\"required\"}", "tool_choice", BASE_EFORMAT},
+        {"{" MSG ",\"tool_choice\":\"some\"}", "tool_choice", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"function\",\"function\":{"
+         "\"name\":\"g\"}}}", "tool_choice", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"allowed_tools\"}}",
+         "tool_choice", BASE_EUNSUPPORTED},
+        {"{" MSG ",\"parallel_tool_calls\":3}", "parallel_tool_calls", BASE_EFORMAT},
+        {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":3}]}", "messages[0].tool_calls",
+         BASE_EFORMAT},
+        {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{}]}]}",
+         "messages[0].tool_calls[0].id", BASE_EFORMAT},
+        {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"SECRET\",\"function\":{"
+         "\"name\":\"f\",\"arguments\":{}}}]}]}", "messages[0].tool_calls[0].function.arguments",
+         BASE_EFORMAT},
+        {"{\"messages\":[{\"role\":\"tool\",\"content\":\"SECRET\",\"tool_call_id\":3}]}",
+         "messages[0].tool_call_id", BASE_EFORMAT},
         {"{" MSG ",\"messages2\":\"\xff\"}", "", BASE_EFORMAT},
         {"{" MSG "} x", "", BASE_EFORMAT},
     };
@@ -214,7 +239,7 @@ static void whole_answers_are_json(void **state)
     struct api_head h = {.is_chat = false, .id = "cmpl-1", .model = "m", .created_s = 5};
     struct api_usage u = {1, 2};
     struct api_logprob lp = {.token = "a", .len = 1, .logprob = -0.25f};
-    assert_int_equal(api_response_write(&h, "a", 1, &lp, 1, "length", &u, NULL, &b), 0);
+    assert_int_equal(api_response_write(&h, "a", 1, NULL, 0, &lp, 1, "length", &u, NULL, &b), 0);
     json_t *o = json_loadb((const char *)b.data, b.len, 0, NULL);
     assert_non_null(o);
     assert_string_equal(json_string_value(json_object_get(o, "object")), "text_completion");

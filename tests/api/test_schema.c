@@ -40,7 +40,7 @@ static int compile(const json_t *s, bool spaced, struct base_buf *out, struct ba
     struct api_schema *c = api_schema_new(spaced);
     struct base_buf e;
     base_buf_init(&e, 1 << 16);
-    int rc = api_schema_add(c, s, "schema", &e, err);
+    int rc = api_schema_add(c, s, false, "schema", &e, err);
     if (rc == 0)
         rc = api_schema_write(c, &e, out);
     base_buf_fini(&e);
@@ -186,6 +186,7 @@ static void each_keyword_lets_through_what_it_says(void **state)
          {"{\"k\":1}", "{\"k\":1,\"l\":1}"},
          {"{}", "{\"a\":1,\"b\":1,\"c\":1}", "{\"a\":2}"}},
         {"{\"type\":\"object\",\"additionalProperties\":false}", {"{}"}, {"{\"a\":1}"}},
+        {"{\"type\":\"object\",\"properties\":{}}", {"{}"}, {"{\"a\":1}"}},
         {"{\"type\":\"object\"}", {"{}", "{\"a\":[{\"b\":null}]}"}, {"[]", "{\"a\"}"}},
         {"{\"type\":\"object\",\"required\":[\"q\"]}", {"{\"q\":{}}"}, {"{}", "{\"r\":1}"}},
         {"{\"type\":\"object\",\"properties\":{\"q\\\"\\n\":{\"const\":1}}}", {"{\"q\\\"\\n\":1}"},

@@ -12,7 +12,7 @@ libwp_api_a_SOURCES = \
 	src/api/schema_num.c \
 	src/api/schema_obj.c \
 	src/api/schema_str.c \
-	src/api/stream.c \
+	src/api/stream.c src/api/stream.h \
 	src/api/tools.c src/api/tools.h
 libwp_api_a_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 API_LIBS = libwp_api.a $(JANSSON_LIBS)

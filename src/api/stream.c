@@ -1,6 +1,6 @@
 /* Server-sent events from an OpenAI-compatible server -> deltas. The far side is not trusted: sizes
  * are capped, anything that is not understood is an error, nothing is guessed. */
-#include "api/chat.h"
+#include "api/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>

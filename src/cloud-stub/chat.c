@@ -1,31 +1,17 @@
 /* Chat and text completions with the whole model: body -> prompt tokens -> one engine job -> chunks
  * or one JSON answer. */
-#include "cloud-stub/stub.h"
+#include "cloud-stub/chat.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "engine/text.h"
 
-enum { ARENA_FACTOR = 4, ID_BYTES = 96 };
+enum { ARENA_FACTOR = 4 };
 
-struct chat {
-    bool is_chat, streaming, role_sent;
-    struct base_buf body, text, out; /* request body; the answer so far; scratch */
-    struct base_arena arena;
-    struct api_request req;
-    struct eng_job *job;
-    struct eng_text *decode;
-    struct api_logprob *lp; /* not yet sent (streaming) or all */
-    int n_lp, cap_lp;
-    char id[ID_BYTES];
-};
-
-static struct api_head head_of(const struct stub_req *r)
+struct api_head chat_head(const struct stub_req *r)
 {
     const struct chat *c = r->state;
     return (struct api_head){.is_chat = c->is_chat,
@@ -88,7 +74,7 @@ static bool logprob_add(struct stub_req *r, const struct eng_pick *p)
 static bool send_chunk(struct stub_req *r, size_t from, const char *finish_reason)
 {
     struct chat *c = r->state;
-    struct api_head h = head_of(r);
+    struct api_head h = chat_head(r);
     base_buf_reset(&c->out);
     int rc =
         api_chunk_write(&h, !c->role_sent, (const char *)c->text.data + from, c->text.len - from,
@@ -106,7 +92,7 @@ static void finish_stream(struct stub_req *r, size_t from, const char *reason,
                           const struct api_usage *u)
 {
     struct chat *c = r->state;
-    struct api_head h = head_of(r);
+    struct api_head h = chat_head(r);
     if (!send_chunk(r, from, reason))
         return;
     base_buf_reset(&c->out);
@@ -122,7 +108,11 @@ static void finish(struct stub_req *r, const char *reason)
 {
     struct chat *c = r->state;
     struct api_usage u = {r->n_tok_in, r->n_tok_out};
-    struct api_head h = head_of(r);
+    struct api_head h = chat_head(r);
+    struct api_call call[API_MAX_CALL];
+    char id[API_MAX_CALL][API_MAX_CALL_ID + 1];
+    const bool calls = api_tools_active(&c->req);
+    const struct base_buf *text = calls ? &c->content : &c->text;
     size_t from = c->text.len;
     eng_job_close(c->job);
     c->job = NULL;
@@ -130,13 +120,25 @@ static void finish(struct stub_req *r, const char *reason)
         no_memory(r);
         return;
     }
+    if (calls) {
+        int rc = chat_form_read(r, from, true);
+        if (rc != 0) {
+            if (rc != BASE_ECANCELED)
+                no_memory(r);
+            return;
+        }
+        from = c->text.len;
+    }
+    if (c->n_call > 0 && strcmp(reason, "stop") == 0)
+        reason = "tool_calls";
     if (c->streaming) {
         finish_stream(r, from, reason, &u);
         return;
     }
     base_buf_reset(&c->out);
-    if (api_response_write(&h, c->text.len > 0 ? (const char *)c->text.data : "", c->text.len,
-                           c->req.logprobs ? c->lp : NULL, c->n_lp, reason, &u, NULL, &c->out) == 0)
+    if (api_response_write(&h, text->len > 0 ? (const char *)text->data : "", text->len, call,
+                           chat_form_calls(r, call, id), c->req.logprobs ? c->lp : NULL, c->n_lp,
+                           reason, &u, NULL, &c->out) == 0)
         stub_reply(r, 200, "application/json", c->out.data, c->out.len);
     else
         no_memory(r);
@@ -155,7 +157,17 @@ static void on_token(struct stub_req *r, const struct eng_pick *p)
         return;
     }
     bool shows = c->text.len > from || c->n_lp > 0;
-    if (c->streaming && shows && !send_chunk(r, from, NULL)) {
+    if (api_tools_active(&c->req)) {
+        int read = chat_form_read(r, from, false);
+        if (read != 0) {
+            eng_job_close(c->job);
+            c->job = NULL;
+            if (read != BASE_ECANCELED)
+                fail(r, 500, "server_error", "function_calls",
+                     "The model's calls could not be read.");
+            return;
+        }
+    } else if (c->streaming && shows && !send_chunk(r, from, NULL)) {
         eng_job_close(c->job);
         c->job = NULL;
         return;
@@ -194,15 +206,7 @@ static int prompt_encode(struct stub_req *r, int32_t **ids, int *n, struct base_
     if (!c->is_chat)
         return eng_tok_encode(t, c->req.msg[0].content, c->req.msg[0].len, ENG_TOK_BOS, max, ids, n,
                               err);
-    const struct eng_chat_format *format;
-    int rc = eng_model_chat(r->stub->model, &format, err);
-    struct eng_chat_msg *msg = base_arena_get(&c->arena, sizeof *msg * (size_t)c->req.n_msg);
-    if (rc == 0 && msg == NULL)
-        rc = base_err_set(err, BASE_ENOMEM, "prompt", "out of memory");
-    for (int i = 0; rc == 0 && i < c->req.n_msg; i++)
-        msg[i] =
-            (struct eng_chat_msg){c->req.msg[i].role, c->req.msg[i].content, c->req.msg[i].len};
-    return rc != 0 ? rc : eng_chat_encode(format, t, msg, c->req.n_msg, max, ids, n, err);
+    return chat_form_encode(r, max, ids, n, err);
 }
 
 static struct eng_sample_params sampling(const struct api_request *q)
@@ -224,11 +228,13 @@ static int job_start(struct stub_req *r, const int32_t *ids, int n, struct base_
     struct chat *c = r->state;
     int room = (int)r->stub->cfg->n_ctx - n;
     struct eng_sample_params sp = sampling(&c->req);
+    sp.grammar = c->form;
     struct eng_job_run run = {
         .layer_end = r->stub->identity.n_layer,
         .out = ENG_OUT_TOKEN,
         .autoregress = true,
         .max_new_tok = c->req.max_tok > 0 && c->req.max_tok < room ? c->req.max_tok : room};
+    sp.max_tok = run.max_new_tok;
     if (room < 1)
         return base_err_set(err, BASE_ELIMIT, "prompt", "%d tokens fill the context of %d", n,
                             n + room);
@@ -317,6 +323,8 @@ static void on_end(struct stub_req *r)
     else if (c->req.model[0] != '\0' && strcmp(c->req.model, name) != 0)
         fail(r, 404, "invalid_request_error", "model_not_found",
              "There is no such model; see /v1/models.");
+    else if (chat_form_make(r, &e) != 0)
+        stub_refuse_api(r, &e);
     else
         start(r);
 }
@@ -352,6 +360,7 @@ static void open_as(struct stub_req *r, bool is_chat)
     c->is_chat = is_chat;
     base_buf_init(&c->body, max);
     base_buf_init(&c->text, STUB_MAX_REPLY_BYTES);
+    base_buf_init(&c->content, STUB_MAX_REPLY_BYTES);
     base_buf_init(&c->out, STUB_MAX_REPLY_BYTES);
     base_arena_init(&c->arena, ARENA_FACTOR * max);
     snprintf(c->id, sizeof c->id, "%s-%s", is_chat ? "chatcmpl" : "cmpl", r->id);
@@ -376,6 +385,7 @@ static void on_close(struct stub_req *r)
         return;
     eng_job_close(c->job);
     eng_text_free(c->decode);
+    chat_form_fini(c);
     base_buf_fini(&c->body);
     base_buf_fini(&c->text);
     base_buf_fini(&c->out);

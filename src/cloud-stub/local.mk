@@ -1,8 +1,9 @@
 # waypost-cloud-stub: the bundled cloud tier.
 bin_PROGRAMS += waypost-cloud-stub
 waypost_cloud_stub_SOURCES = \
-	src/cloud-stub/chat.c \
+	src/cloud-stub/chat.c src/cloud-stub/chat.h \
 	src/cloud-stub/config.c src/cloud-stub/config.h \
+	src/cloud-stub/form.c \
 	src/cloud-stub/keys.c src/cloud-stub/keys.h \
 	src/cloud-stub/main.c \
 	src/cloud-stub/serve.c \

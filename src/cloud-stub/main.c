@@ -167,6 +167,7 @@ int main(int argc, char **argv)
     eng_sched_free(s.sched);
     net_loop_free(s.loop);
     stub_keys_free(s.keys);
+    eng_vocab_free(s.vocab);
     eng_model_close(s.model);
     base_opt_fini(stub_cli.opt, stub_cli.n_opt, &cfg);
     return rc != 0 ? 1 : 0;

@@ -23,6 +23,7 @@ struct stub {
     struct net_loop *loop;
     struct net_h2s *server;
     struct eng_model *model;
+    struct eng_vocab *vocab; /* NULL until somebody asks for a form */
     struct eng_sched *sched;
     struct wire_identity identity; /* borrowed from the model */
     struct stub_keys *keys;

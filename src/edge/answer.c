@@ -10,6 +10,12 @@
 
 enum { ANSWER_OUT_BYTES = 64 << 20 };
 
+/* A function call of the answer. */
+struct edge_call {
+    char id[API_MAX_CALL_ID + 1], name[API_MAX_NAME + 1];
+    struct base_buf args;
+};
+
 const char *edge_tier_str(unsigned tier)
 {
     if (tier == (EDGE_TIER_EDGE | EDGE_TIER_CLOUD))
@@ -20,14 +26,20 @@ const char *edge_tier_str(unsigned tier)
 void edge_answer_init(struct edge_answer *a, size_t max_text_bytes)
 {
     base_buf_init(&a->text, max_text_bytes);
+    base_buf_init(&a->content, max_text_bytes);
     base_buf_init(&a->out, ANSWER_OUT_BYTES);
 }
 
 void edge_answer_fini(struct edge_answer *a)
 {
     eng_text_free(a->decode);
+    api_scan_free(a->scan);
     base_buf_fini(&a->text);
+    base_buf_fini(&a->content);
     base_buf_fini(&a->out);
+    for (int i = 0; i < a->n_call; i++)
+        base_buf_fini(&a->call[i].args);
+    free(a->call);
     free(a->lp);
     *a = (struct edge_answer){0};
 }
@@ -91,6 +103,17 @@ static void stream_end(struct edge_req *r)
         net_req_end(http);
 }
 
+/* Headers of a stream, once. */
+static void stream_begin(struct edge_req *r)
+{
+    if (r->answer.begun)
+        return;
+    headers_add(r);
+    net_req_add_header(r->http, "cache-control", "no-cache");
+    r->answer.begun = true;
+    net_req_stream(r->http, 200, "text/event-stream");
+}
+
 /* One streamed chunk with the new text and the log probabilities that wait. Errors: BASE_ECLOSED
  * (the client is gone), BASE_ENOMEM. */
 static int chunk_send(struct edge_req *r, const char *text, size_t len)
@@ -99,12 +122,7 @@ static int chunk_send(struct edge_req *r, const char *text, size_t len)
     struct api_head h = head_of(r);
     if (r->http == NULL)
         return BASE_ECLOSED;
-    if (!a->begun) {
-        headers_add(r);
-        net_req_add_header(r->http, "cache-control", "no-cache");
-        a->begun = true;
-        net_req_stream(r->http, 200, "text/event-stream");
-    }
+    stream_begin(r);
     int rc = api_chunk_write(&h, !a->role_sent, text, len, a->lp, a->n_lp, NULL, NULL, &a->out);
     a->role_sent = true;
     a->n_lp = 0;
@@ -121,6 +139,122 @@ static bool chunk_ends(struct edge_req *r, const char *text, size_t len)
         out_of_memory(r);
     return rc != 0;
 }
+
+/* ---- calls ---- */
+
+static void token_seen(struct edge_req *r, unsigned tier)
+{
+    struct edge_answer *a = &r->answer;
+    a->last_us = base_clock_mono_us();
+    if (a->first_us == 0) {
+        a->first_us = a->last_us;
+        edge_metrics_first_token(&r->e->metrics, a->first_us - r->start_us);
+    }
+    a->tier |= tier;
+}
+
+/* One call more, named; false: no memory. */
+static bool call_add(struct edge_req *r, const char *id, const char *name, size_t len)
+{
+    struct edge_answer *a = &r->answer;
+    if (a->call == NULL)
+        a->call = calloc(API_MAX_CALL, sizeof *a->call);
+    if (a->call == NULL)
+        return false;
+    struct edge_call *c = &a->call[a->n_call];
+    /* The completion's own random part, so that ids differ between answers. */
+    if (id != NULL)
+        snprintf(c->id, sizeof c->id, "%s", id);
+    else
+        snprintf(c->id, sizeof c->id, "call_%s_%d", strrchr(r->completion_id, '-') + 1, a->n_call);
+    snprintf(c->name, sizeof c->name, "%.*s", (int)len, name);
+    base_buf_init(&c->args, a->text.max_bytes);
+    a->n_call++;
+    return true;
+}
+
+/* Keeps and shows a piece of a call; begins: its id and name come first. false: the request has
+ * ended, or nobody is there. */
+static bool call_show(struct edge_req *r, int index, bool begins, const char *args, size_t len)
+{
+    struct edge_answer *a = &r->answer;
+    struct edge_call *c = &a->call[index];
+    const struct api_head h = head_of(r);
+    const struct api_call piece = {begins ? c->id : NULL, begins ? c->name : NULL, args, len};
+    if (base_buf_add(&c->args, args, len) != 0) {
+        out_of_memory(r);
+        return false;
+    }
+    if (r->http == NULL || !r->api.stream)
+        return r->http != NULL;
+    stream_begin(r);
+    const int rc = api_call_chunk_write(&h, !a->role_sent, index, &piece,
+                                        a->n_lp > 0 ? a->lp : NULL, a->n_lp, &a->out);
+    a->role_sent = true;
+    a->n_lp = 0;
+    if (rc != 0)
+        out_of_memory(r);
+    return rc == 0 && out_flush(r);
+}
+
+/* What the scanner found in our own text. */
+static bool piece_take(void *arg, const struct api_piece *p)
+{
+    struct edge_req *r = arg;
+    struct edge_answer *a = &r->answer;
+    switch (p->kind) {
+    case API_PIECE_TEXT:
+        if (base_buf_add(&a->content, p->text, p->len) != 0) {
+            out_of_memory(r);
+            return false;
+        }
+        return r->http != NULL && (!r->api.stream || !chunk_ends(r, p->text, p->len));
+    case API_PIECE_CALL:
+        if (call_add(r, NULL, p->text, p->len))
+            return call_show(r, p->call, true, "", 0);
+        out_of_memory(r);
+        return false;
+    case API_PIECE_ARGS:
+        return call_show(r, p->call, false, p->text, p->len);
+    }
+    return false;
+}
+
+/* The new text, read for calls. true: the request has ended by it. */
+static bool scan(struct edge_req *r, const char *text, size_t len, bool last)
+{
+    struct edge_answer *a = &r->answer;
+    if (a->scan == NULL && (a->scan = api_scan_new(&r->syntax)) == NULL) {
+        out_of_memory(r);
+        return true;
+    }
+    const int rc = api_scan_feed(a->scan, text, len, last, piece_take, r);
+    if (rc != 0 && !r->ended && r->http != NULL)
+        edge_req_fail_f(r, 500, "server_error", "function_calls",
+                        "The model's calls could not be read: %s.", base_code_str(rc));
+    return rc != 0;
+}
+
+bool edge_answer_call(struct edge_req *r, int index, const struct api_call *piece, int *rc)
+{
+    struct edge_answer *a = &r->answer;
+    const bool begins = index == a->n_call;
+    /* Some servers say the name again in every piece. */
+    const bool goes_on = index == a->n_call - 1 &&
+                         (piece->name == NULL || strcmp(piece->name, a->call[index].name) == 0);
+    *rc = goes_on || (begins && index < API_MAX_CALL && piece->name != NULL) ? 0 : BASE_EPROTO;
+    if (r->ended || *rc != 0)
+        return r->ended;
+    token_seen(r, EDGE_TIER_CLOUD);
+    a->n_tok++;
+    if (begins && !call_add(r, piece->id, piece->name, strlen(piece->name))) {
+        out_of_memory(r);
+        return true;
+    }
+    return !call_show(r, index, begins, piece->args, piece->len);
+}
+
+/* ---- tokens and text ---- */
 
 static bool logprob_add(struct edge_req *r, const struct eng_pick *p)
 {
@@ -143,17 +277,6 @@ static bool logprob_add(struct edge_req *r, const struct eng_pick *p)
         lp->n_top = i + 1;
     }
     return true;
-}
-
-static void token_seen(struct edge_req *r, unsigned tier)
-{
-    struct edge_answer *a = &r->answer;
-    a->last_us = base_clock_mono_us();
-    if (a->first_us == 0) {
-        a->first_us = a->last_us;
-        edge_metrics_first_token(&r->e->metrics, a->first_us - r->start_us);
-    }
-    a->tier |= tier;
 }
 
 bool edge_answer_token(struct edge_req *r, const struct eng_pick *p, unsigned tier)
@@ -183,10 +306,14 @@ bool edge_answer_token(struct edge_req *r, const struct eng_pick *p, unsigned ti
         out_of_memory(r);
         return true;
     }
+    const char *fresh = a->text.len > 0 ? (const char *)a->text.data + shown : "";
     bool news = a->text.len > shown || a->n_lp > 0;
-    if (r->api.stream && news &&
-        chunk_ends(r, (const char *)a->text.data + shown, a->text.len - shown))
+    if (api_tools_active(&r->api)) {
+        if (scan(r, fresh, a->text.len - shown, false))
+            return true;
+    } else if (r->api.stream && news && chunk_ends(r, fresh, a->text.len - shown)) {
         return true;
+    }
     if (rc == 1) {
         /* What is held back belongs to the stop string: it must not be shown at the end. */
         eng_text_free(a->decode);
@@ -215,6 +342,8 @@ bool edge_answer_text(struct edge_req *r, const char *text, size_t len)
         edge_req_finish(r, "length");
         return true;
     }
+    if (rc == 0 && api_tools_active(&r->api))
+        rc = base_buf_add(&a->content, text, len);
     if (rc != 0) {
         out_of_memory(r);
         return true;
@@ -237,7 +366,7 @@ static void finish_stream(struct edge_req *r, const char *finish_reason, const c
     struct api_head h = head_of(r);
     struct api_route route = route_of(r);
     struct api_usage u = usage_of(r);
-    if ((!a->begun || rest_len > 0) && chunk_send(r, rest, rest_len) == BASE_ECLOSED)
+    if ((!a->begun || rest_len > 0 || a->n_lp > 0) && chunk_send(r, rest, rest_len) == BASE_ECLOSED)
         return;
     int rc = api_chunk_write(&h, false, "", 0, NULL, 0, finish_reason, &route, &a->out);
     if (rc == 0 && r->api.include_usage)
@@ -256,8 +385,14 @@ static void finish_whole(struct edge_req *r, const char *finish_reason)
     struct api_head h = head_of(r);
     struct api_route route = route_of(r);
     struct api_usage u = usage_of(r);
-    int rc = api_response_write(&h, a->text.len > 0 ? (const char *)a->text.data : "", a->text.len,
-                                a->lp, a->n_lp, finish_reason, &u, &route, &a->out);
+    const struct base_buf *text = api_tools_active(&r->api) ? &a->content : &a->text;
+    struct api_call call[API_MAX_CALL];
+    for (int i = 0; i < a->n_call; i++)
+        call[i] = (struct api_call){
+            a->call[i].id, a->call[i].name,
+            a->call[i].args.len > 0 ? (const char *)a->call[i].args.data : "", a->call[i].args.len};
+    int rc = api_response_write(&h, text->len > 0 ? (const char *)text->data : "", text->len, call,
+                                a->n_call, a->lp, a->n_lp, finish_reason, &u, &route, &a->out);
     struct net_req *http = r->http;
     headers_add(r);
     r->http = NULL;
@@ -279,9 +414,17 @@ void edge_answer_finish(struct edge_req *r, const char *finish_reason)
     a->text.err = 0;              /* a full text buffer is no reason not to end */
     if (a->decode != NULL && eng_text_end(a->decode, &a->text) != 0)
         a->text.err = 0;
+    const char *rest = a->text.len > 0 ? (const char *)a->text.data + shown : "";
+    size_t n_rest = a->text.len - shown;
+    if (a->scan != NULL) {
+        if (scan(r, rest, n_rest, true) && r->http == NULL)
+            return;
+        n_rest = 0;
+    }
+    if (a->n_call > 0 && strcmp(finish_reason, "stop") == 0)
+        finish_reason = "tool_calls";
     if (r->api.stream)
-        finish_stream(r, finish_reason, a->text.len > 0 ? (const char *)a->text.data + shown : "",
-                      a->text.len - shown);
+        finish_stream(r, finish_reason, rest, n_rest);
     else
         finish_whole(r, finish_reason);
 }

@@ -11,6 +11,7 @@
 #include "engine/text.h"
 
 struct edge_req;
+struct edge_call;
 
 enum { EDGE_TIER_EDGE = 1, EDGE_TIER_CLOUD = 2 };
 
@@ -24,6 +25,10 @@ struct edge_answer {
     struct eng_text *decode; /* made when the first token comes */
     struct base_buf text;    /* everything shown so far */
     struct base_buf out;     /* scratch */
+    struct api_scan *scan;   /* reads calls out of our own text; NULL: nobody asked for any */
+    struct base_buf content; /* with scan: what of text is no call */
+    struct edge_call *call;  /* [n_call] */
+    int n_call;
     struct api_logprob *lp;  /* of tokens not yet sent (streaming) or of all */
     int n_lp, cap_lp;
 };
@@ -37,6 +42,11 @@ bool edge_answer_token(struct edge_req *r, const struct eng_pick *p, unsigned ti
 
 /* The same for text from a prompt target. */
 bool edge_answer_text(struct edge_req *r, const char *text, size_t len) BASE_MUST_CHECK;
+
+/* The same for a piece of call number `index` from a prompt target: it begins with a name. Calls come
+ * one after another; BASE_EPROTO in *rc, with nothing done: they do not. */
+bool edge_answer_call(struct edge_req *r, int index, const struct api_call *piece,
+                      int *rc) BASE_MUST_CHECK;
 
 /* For request.c only: sends the end. */
 void edge_answer_finish(struct edge_req *r, const char *finish_reason);

@@ -29,6 +29,7 @@ struct edge {
     struct eng_model *model;
     struct edge_adapters adapters;
     const struct eng_chat_format *chat;
+    struct eng_vocab *vocab; /* NULL until somebody asks for a form */
     size_t max_prompt_bytes; /* above it no text fits into the context */
     struct eng_sched *sched;
     struct net_watch *sched_watch;

@@ -472,6 +472,13 @@ static void start(struct edge_req *r)
         edge_req_fall_back(r, &err);
         return;
     }
+    if (r->form != NULL && r->dec.route.tail == RT_TAIL_CLOUD) {
+        /* Whoever samples must know the form, and the wire has no word for it. */
+        base_err_set(&err, BASE_EUNSUPPORTED, "hidden",
+                     "an answer of a given form needs a rule with tail: edge");
+        edge_req_fall_back(r, &err);
+        return;
+    }
     if (job_open(r, &err) != 0) {
         engine_failed(r, &err);
         return;

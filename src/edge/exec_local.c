@@ -130,6 +130,11 @@ static void start(struct edge_req *r)
         edge_req_fail_f(r, 503, "server_error", "out_of_memory", "out of memory");
         return;
     }
+    if (r->answer.n_call > 0) {
+        edge_req_fail_f(r, 503, "server_error", "escalation_failed",
+                        "The target broke off in the middle of a function call.");
+        return;
+    }
     if (r->answer.n_tok >= r->max_new) {
         edge_req_finish(r, "length");
         return;
@@ -147,7 +152,10 @@ static void start(struct edge_req *r)
                           on_event, r, &err);
     if (rc == 0)
         rc = feed_all(r, x, &err);
-    if (rc == BASE_ELIMIT && r->answer.text.len > 0)
+    if (rc == BASE_EINVAL && r->form != NULL && r->answer.text.len > 0)
+        edge_req_fail_f(r, 503, "server_error", "escalation_failed",
+                        "The target broke off, and its text so far is not of the form asked for.");
+    else if (rc == BASE_ELIMIT && r->answer.text.len > 0)
         edge_req_finish(r, "length"); /* prompt and answer so far fill the context */
     else if (rc != 0)
         engine_failed(r, &err);

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "api/stream.h"
 #include "edge/gate.h"
 
 enum { EVENT_BYTES = 1 << 20, BODY_BYTES = 128 << 20 };
@@ -48,6 +49,15 @@ static bool delta_take(struct edge_req *r, const struct api_delta *d)
     }
     if (edge_answer_text(r, d->text, d->len))
         return true;
+    for (int i = 0; i < d->n_call; i++) {
+        int rc = 0;
+        if (edge_answer_call(r, d->call[i].index, &d->call[i].piece, &rc))
+            return true;
+        if (rc != 0) {
+            lost(r, rc, "the target's calls are out of order");
+            return true;
+        }
+    }
     if (d->has_usage && d->usage.prompt_tok >= 0 && d->usage.completion_tok >= 0) {
         r->answer.prompt_tok_cloud = d->usage.prompt_tok;
         r->answer.n_tok = d->usage.completion_tok;

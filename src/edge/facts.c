@@ -69,6 +69,8 @@ static uint64_t detected(struct edge_req *r)
     for (int i = 0; i < q->n_stop; i++)
         rt_detect_run(d, q->stop[i], strlen(q->stop[i]), &found);
     rt_detect_run(d, q->model, strlen(q->model), &found);
+    if (q->words != NULL)
+        rt_detect_run(d, q->words, q->words_len, &found);
     return found;
 }
 
@@ -182,7 +184,7 @@ int edge_facts_gather(struct edge_req *r)
     if (r->api.deadline_ms >= 0)
         set_int(f, RT_F_REQ_DEADLINE_MS, r->api.deadline_ms);
     set_bool(f, RT_F_REQ_STREAM, r->api.stream);
-    set_bool(f, RT_F_REQ_TOOLS, r->api.has_tools);
+    set_bool(f, RT_F_REQ_TOOLS, r->api.n_tool > 0);
     if (r->api.model[0] != '\0')
         set_str(f, RT_F_REQ_MODEL, r->api.model);
     set_str(f, RT_F_REQ_HINT, r->api.hint);

@@ -10,6 +10,7 @@ waypost_edge_SOURCES = \
 	src/edge/edge.h \
 	src/edge/exec_hidden.c src/edge/exec_local.c src/edge/exec_prompt.c \
 	src/edge/facts.c src/edge/facts.h \
+	src/edge/form.c src/edge/form.h \
 	src/edge/gate.c src/edge/gate.h \
 	src/edge/launcher.c src/edge/launcher.h \
 	src/edge/main.c \

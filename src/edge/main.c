@@ -320,6 +320,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     rt_detect_close(e->detect);
     rt_policy_free(e->policy_own);
     edge_adapters_close(&e->adapters);
+    eng_vocab_free(e->vocab);
     eng_model_close(e->model);
     edge_callers_fini(&e->callers);
     base_opt_fini(edge_opt, edge_n_opt, &e->cfg);

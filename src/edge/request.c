@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "edge/decision_log.h"
 #include "edge/facts.h"
+#include "edge/form.h"
 #include "edge/uplink_link.h"
 
 enum {
@@ -192,6 +193,7 @@ static void req_free(struct edge_req *r)
     net_timer_free(r->deadline);
     net_timer_free(r->patience);
     free(r->prompt);
+    eng_grammar_unref(r->form);
     base_arena_fini(&r->arena);
     free(r);
 }
@@ -325,6 +327,10 @@ void edge_req_sampling(const struct edge_req *r, struct eng_sample_params *out)
     out->seed = q->seed;
     out->logprobs = q->logprobs;
     out->n_top = q->n_top < ENG_TOP_MAX ? q->n_top : ENG_TOP_MAX;
+    out->grammar = r->form;
+    out->said = (const char *)r->answer.text.data;
+    out->said_len = r->answer.text.len;
+    out->max_tok = r->max_new - r->answer.n_tok;
 }
 
 bool edge_req_decide(struct edge_req *r)
@@ -375,15 +381,7 @@ static bool prompt_encode(struct edge_req *r)
     struct base_err err = {0};
     int rc;
     if (r->api.is_chat) {
-        struct eng_chat_msg *m = base_arena_get(&r->arena, sizeof *m * (size_t)r->api.n_msg);
-        if (m == NULL) {
-            edge_req_fail_f(r, 503, "server_error", "out_of_memory", "out of memory");
-            return false;
-        }
-        for (int i = 0; i < r->api.n_msg; i++)
-            m[i] =
-                (struct eng_chat_msg){r->api.msg[i].role, r->api.msg[i].content, r->api.msg[i].len};
-        rc = eng_chat_encode(e->chat, t, m, r->api.n_msg, max_tok, &r->prompt, &r->n_prompt, &err);
+        rc = edge_form_encode(r, max_tok, &err);
     } else {
         rc = eng_tok_encode(t, r->api.msg[0].content, r->api.msg[0].len, ENG_TOK_BOS, max_tok,
                             &r->prompt, &r->n_prompt, &err);
@@ -434,6 +432,8 @@ static bool request_read(struct edge_req *r, bool is_chat)
     }
     if (rc == 0)
         rc = edge_facts_classes(r, &why);
+    if (rc == 0)
+        rc = edge_form_make(r, &why);
     if (rc != 0) {
         edge_req_fail(r, &why);
         return false;

@@ -46,6 +46,9 @@ struct edge_req {
 
     const char *model_name;      /* the model's own, or of the adapter that was asked for */
     const struct eng_lora *lora; /* NULL: none */
+    struct api_syntax syntax; /* how the model writes calls */
+    struct eng_grammar *form; /* of the answer; NULL: free */
+    bool form_free;           /* only from a call's beginning on */
     int32_t *prompt;       /* [n_prompt], owned */
     int n_prompt, max_new; /* tokens */
 
@@ -64,7 +67,8 @@ struct edge_req {
 /* Takes an HTTP request that is meant for the model. Always answers it in the end. */
 void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat);
 
-/* The answer is complete. finish_reason: "stop" or "length". */
+/* The answer is complete. finish_reason: "stop" or "length"; with calls in it "stop" is shown as
+ * "tool_calls". */
 void edge_req_finish(struct edge_req *r, const char *finish_reason);
 
 /* No answer, or no more of it: an error object, or an error event if the answer has begun. */

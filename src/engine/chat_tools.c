@@ -1,6 +1,6 @@
-/* Functions in a prompt. Where the file's template tells its model of functions, its own constants are
- * read from it and put together as it would: Qwen2.5's and Qwen3's "# Tools" behind the system message,
- * Llama 3.1's before the first user's words. Other models get a few words of ours. */
+/* Functions in a prompt. Where the file's template tells its model of functions, its own constants
+ * are read from it and put together as it would: Qwen2.5's and Qwen3's "# Tools" behind the system
+ * message, Llama 3.1's before the first user's words. Other models get a few words of ours. */
 #include "engine/chat_int.h"
 
 #include <stdio.h>
@@ -26,7 +26,8 @@ static bool take_string(const char **p, const char *end, const char *stop, struc
     const char quote = **p;
     const size_t n_stop = strlen(stop);
     for (const char *s = *p + 1; s < end; s++) {
-        if (*s == quote || (n_stop > 0 && (size_t)(end - s) >= n_stop && memcmp(s, stop, n_stop) == 0)) {
+        if (*s == quote ||
+            (n_stop > 0 && (size_t)(end - s) >= n_stop && memcmp(s, stop, n_stop) == 0)) {
             *p = s + 1;
             return true;
         }
@@ -57,8 +58,8 @@ static bool next_string(const char **p, const char *end)
     return s < end && (*s == '"' || *s == '\'');
 }
 
-/* The text that is printed from the string that holds `mark` on, as long as it is constant: malloc'd,
- * NULL if the template has no such thing. BASE_ENOMEM. */
+/* The text that is printed from the string that holds `mark` on, as long as it is constant:
+ * malloc'd, NULL if the template has no such thing. BASE_ENOMEM. */
 static int constant(char **out, const char *tmpl, size_t len, const char *mark, const char *stop)
 {
     const char *at = chat_find(tmpl, len, mark), *end = tmpl + len;
@@ -136,8 +137,9 @@ static void put_tools(const struct eng_chat_format *f, const struct eng_chat_ask
     base_buf_str(b, "These functions can be called:");
     for (int i = 0; i < ask->n_tool; i++)
         base_buf_printf(b, "\n%s", ask->tool[i]);
-    base_buf_str(b, "\nA call is written as\n<tool_call>\n{\"name\": \"<function>\", \"arguments\": "
-                    "{<its arguments>}}\n</tool_call>");
+    base_buf_str(b,
+                 "\nA call is written as\n<tool_call>\n{\"name\": \"<function>\", \"arguments\": "
+                 "{<its arguments>}}\n</tool_call>");
 }
 
 /* The system message, or a new one, with the functions behind it. */
@@ -203,7 +205,8 @@ int eng_chat_encode_ask(const struct eng_chat_format *f, const struct eng_tok *t
                         int max_tok, int32_t **ids, int *n, struct base_err *err)
 {
     const bool llama = is_kind(f, "llama3") && f->tools_head != NULL;
-    struct chat_prompt p = {.t = t, .max = max_tok, .err = err, .held = ask->held, .results = llama};
+    struct chat_prompt p = {
+        .t = t, .max = max_tok, .err = err, .held = ask->held, .results = llama};
     struct work w = {.n = 0};
     int rc = 0;
     *ids = NULL;

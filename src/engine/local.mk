@@ -24,6 +24,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/grammar.h \
 	src/engine/grammar_int.h \
 	src/engine/grammar_run.c \
+	src/engine/grammar_set.c \
+	src/engine/grammar_set.h \
 	src/engine/grammar_text.c \
 	src/engine/identity.c \
 	src/engine/inner.h \

@@ -22,9 +22,9 @@ struct eng_sampler {
     uint64_t rng;
     int32_t *recent; /* [repeat_last_n] ring of accepted tokens */
     int n_recent, at_recent;
-    float *before;     /* [repeat_last_n] logits of recent, before the penalty */
-    uint8_t *mark;     /* [n_vocab] penalised already */
-    struct cand *cand; /* [n_vocab]; NULL if greedy and free */
+    float *before;                  /* [repeat_last_n] logits of recent, before the penalty */
+    uint8_t *mark;                  /* [n_vocab] penalised already */
+    struct cand *cand;              /* [n_vocab]; NULL if greedy and free */
     struct eng_grammar_state *form; /* NULL: free */
     int32_t *list;                  /* [n_vocab] what it allows */
 };
@@ -401,8 +401,8 @@ static int pick_then_look(struct eng_sampler *s, float *logits, int32_t *token)
     return BASE_EBUSY;
 }
 
-/* What is done depends on the grammar, the logits and the seed alone, never on what was done before:
- * the same seed gives the same answer. */
+/* What is done depends on the grammar, the logits and the seed alone, never on what was done
+ * before: the same seed gives the same answer. */
 static int pick_held(struct eng_sampler *s, float *logits, int32_t *token)
 {
     const struct eng_sample_params *p = &s->p;

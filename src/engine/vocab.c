@@ -117,8 +117,8 @@ void eng_vocab_free(struct eng_vocab *v)
     free(v);
 }
 
-/* The first in id[lo..hi), which agree in their first `at` bytes, whose byte `at` is at least b; one
- * that ends before comes first. */
+/* The first in id[lo..hi), which agree in their first `at` bytes, whose byte `at` is at least b;
+ * one that ends before comes first. */
 static int lower(const struct eng_vocab *v, int lo, int hi, size_t at, int b)
 {
     while (lo < hi) {

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "api/chat.h"
+#include "api/stream.h"
 
 static int parse(const char *body, struct api_request *r, struct base_arena *a, struct api_error *e)
 {
@@ -28,7 +28,8 @@ static void a_full_request_is_read(void **state)
         "\"text\":\"\\u00e4\"}]},{\"role\":\"assistant\",\"content\":null}],\"stream\":true,"
         "\"stream_options\":{\"include_usage\":true},\"max_completion_tokens\":7,\"max_tokens\":9,"
         "\"temperature\":0,\"top_p\":0.5,\"top_k\":3,\"seed\":-1,\"stop\":[\"x\",\"yz\"],"
-        "\"logprobs\":true,\"top_logprobs\":2,\"n\":1,\"user\":\"u\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+        "\"logprobs\":true,\"top_logprobs\":2,\"n\":1,\"user\":\"u\",\"tools\":[{\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\"}}],"
         "\"response_format\":{\"type\":\"text\"},\"presence_penalty\":0,"
         "\"metadata\":{\"data_class\":\"public\",\"route\":\"local\",\"deadline_ms\":\"1500\"}}";
     assert_int_equal(parse(body, &r, &a, &e), 0);
@@ -102,11 +103,13 @@ static void bad_requests_name_the_field(void **state)
         {"{" MSG ",\"tools\":[{\"type\":\"web_search\"}]}", "tools[0]", BASE_EUNSUPPORTED},
         {"{" MSG ",\"tools\":[{\"type\":\"function\"}]}", "tools[0].function", BASE_EFORMAT},
         {"{" MSG ",\"tools\":[" TOOL("SECRET f") "]}", "tools[0].function.name", BASE_EFORMAT},
-        {"{" MSG ",\"tools\":[" TOOL("f") "," TOOL("f") "]}", "tools[1].function.name", BASE_EFORMAT},
+        {"{" MSG ",\"tools\":[" TOOL("f") "," TOOL("f") "]}", "tools[1].function.name",
+         BASE_EFORMAT},
         {"{" MSG ",\"tool_choice\":\"required\"}", "tool_choice", BASE_EFORMAT},
         {"{" MSG ",\"tool_choice\":\"some\"}", "tool_choice", BASE_EFORMAT},
         {"{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"function\",\"function\":{"
-         "\"name\":\"g\"}}}", "tool_choice", BASE_EFORMAT},
+                                          "\"name\":\"g\"}}}",
+         "tool_choice", BASE_EFORMAT},
         {"{" MSG ",\"tools\":[" TOOL("f") "],\"tool_choice\":{\"type\":\"allowed_tools\"}}",
          "tool_choice", BASE_EUNSUPPORTED},
         {"{" MSG ",\"parallel_tool_calls\":3}", "parallel_tool_calls", BASE_EFORMAT},
@@ -115,8 +118,8 @@ static void bad_requests_name_the_field(void **state)
         {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{}]}]}",
          "messages[0].tool_calls[0].id", BASE_EFORMAT},
         {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"SECRET\",\"function\":{"
-         "\"name\":\"f\",\"arguments\":{}}}]}]}", "messages[0].tool_calls[0].function.arguments",
-         BASE_EFORMAT},
+         "\"name\":\"f\",\"arguments\":{}}}]}]}",
+         "messages[0].tool_calls[0].function.arguments", BASE_EFORMAT},
         {"{\"messages\":[{\"role\":\"tool\",\"content\":\"SECRET\",\"tool_call_id\":3}]}",
          "messages[0].tool_call_id", BASE_EFORMAT},
         {"{" MSG ",\"messages2\":\"\xff\"}", "", BASE_EFORMAT},

@@ -111,7 +111,8 @@ static void each_keyword_lets_through_what_it_says(void **state)
         {"{\"type\":\"integer\",\"minimum\":0.5,\"maximum\":3.5}", {"1", "3"}, {"0", "4"}},
         {"{\"type\":\"integer\",\"minimum\":7}", {"7", "1234567890123"}, {"6", "-7"}},
         {"{\"type\":\"integer\",\"maximum\":7}", {"7", "0", "-123"}, {"8", "10"}},
-        {"{\"type\":\"integer\",\"format\":\"int32\"}", {"2147483647", "-2147483648"},
+        {"{\"type\":\"integer\",\"format\":\"int32\"}",
+         {"2147483647", "-2147483648"},
          {"2147483648", "-2147483649"}},
         {"{\"type\":\"integer\",\"minimum\":0,\"maximum\":20,\"multipleOf\":5}",
          {"0", "5", "20"},
@@ -155,9 +156,12 @@ static void each_keyword_lets_through_what_it_says(void **state)
         {"{\"type\":\"string\",\"format\":\"date-time\"}",
          {"\"2026-11-25T22:00:00Z\"", "\"2026-11-25T22:00:00+01:30\""},
          {"\"2026-11-25 22:00:00Z\"", "\"2026-11-25T24:00:00Z\""}},
-        {"{\"type\":\"string\",\"format\":\"ipv4\"}", {"\"127.0.0.1\"", "\"255.249.199.99\""},
+        {"{\"type\":\"string\",\"format\":\"ipv4\"}",
+         {"\"127.0.0.1\"", "\"255.249.199.99\""},
          {"\"256.0.0.1\"", "\"1.2.3\"", "\"01.2.3.4\""}},
-        {"{\"type\":\"string\",\"format\":\"email\"}", {"\"a.b@c-d.example\""}, {"\"a@b\"", "\"@b.de\""}},
+        {"{\"type\":\"string\",\"format\":\"email\"}",
+         {"\"a.b@c-d.example\""},
+         {"\"a@b\"", "\"@b.de\""}},
         {"{\"type\":\"array\",\"items\":{\"type\":\"boolean\"}}",
          {"[]", "[true]", "[true,false,true]"},
          {"[1]", "[true,]", "[", "[true false]"}},
@@ -179,7 +183,8 @@ static void each_keyword_lets_through_what_it_says(void **state)
          {"{\"x\":1}", "[]"}},
         {"{\"type\":\"object\",\"properties\":{\"ab\":{\"const\":1},\"ac\":{\"const\":2}},"
          "\"additionalProperties\":{\"type\":\"boolean\"}}",
-         {"{}", "{\"ab\":1,\"x\":true}", "{\"a\":true}", "{\"abc\":true,\"b\":false}", "{\"ad\":true}"},
+         {"{}", "{\"ab\":1,\"x\":true}", "{\"a\":true}", "{\"abc\":true,\"b\":false}",
+          "{\"ad\":true}"},
          {"{\"ab\":true}", "{\"ac\":true}", "{\"x\":1}", "{\"x\":true,\"ab\":1}"}},
         {"{\"type\":\"object\",\"additionalProperties\":{\"const\":1},\"minProperties\":1,"
          "\"maxProperties\":2}",
@@ -189,7 +194,8 @@ static void each_keyword_lets_through_what_it_says(void **state)
         {"{\"type\":\"object\",\"properties\":{}}", {"{}"}, {"{\"a\":1}"}},
         {"{\"type\":\"object\"}", {"{}", "{\"a\":[{\"b\":null}]}"}, {"[]", "{\"a\"}"}},
         {"{\"type\":\"object\",\"required\":[\"q\"]}", {"{\"q\":{}}"}, {"{}", "{\"r\":1}"}},
-        {"{\"type\":\"object\",\"properties\":{\"q\\\"\\n\":{\"const\":1}}}", {"{\"q\\\"\\n\":1}"},
+        {"{\"type\":\"object\",\"properties\":{\"q\\\"\\n\":{\"const\":1}}}",
+         {"{\"q\\\"\\n\":1}"},
          {"{\"q\":1}"}},
         {"{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\",\"maxLength\":1}]}",
          {"12", "\"a\""},
@@ -254,8 +260,8 @@ static void ranges_are_exact(void **state)
             snprintf(schema, sizeof schema, "{\"type\":\"integer\",\"minimum\":%d,\"maximum\":%d}",
                      edge[i], edge[k]);
             struct eng_grammar *g = grammar_of(schema, false);
-            snprintf(schema, sizeof schema, "{\"type\":\"number\",\"minimum\":%d.25,\"maximum\":%d.5}",
-                     edge[i], edge[k]);
+            snprintf(schema, sizeof schema,
+                     "{\"type\":\"number\",\"minimum\":%d.25,\"maximum\":%d.5}", edge[i], edge[k]);
             struct eng_grammar *r = edge[i] >= 0 ? grammar_of(schema, false) : NULL;
             for (int v = -1011; v <= 1011; v++) {
                 snprintf(text, sizeof text, "%d", v);
@@ -288,7 +294,8 @@ static void what_cannot_be_held_is_refused(void **state)
         {"{\"not\":{}}", "schema", BASE_EUNSUPPORTED},
         {"{\"if\":{},\"type\":\"string\"}", "schema", BASE_EUNSUPPORTED},
         {"{\"patternProperties\":{}}", "schema", BASE_EUNSUPPORTED},
-        {"{\"properties\":{\"a\":{\"propertyNames\":{}}}}", "schema/properties/a", BASE_EUNSUPPORTED},
+        {"{\"properties\":{\"a\":{\"propertyNames\":{}}}}", "schema/properties/a",
+         BASE_EUNSUPPORTED},
         {"{\"items\":{\"contains\":{}}}", "schema/items", BASE_EUNSUPPORTED},
         {"{\"items\":{},\"uniqueItems\":true}", "schema", BASE_EUNSUPPORTED},
         {"{\"properties\":{\"a\":{\"frob\":1}}}", "schema/properties/a", BASE_EUNSUPPORTED},
@@ -308,11 +315,13 @@ static void what_cannot_be_held_is_refused(void **state)
         {"{\"type\":\"null\",\"anyOf\":[{\"type\":\"string\"}]}", "schema", BASE_EUNSUPPORTED},
         {"{\"allOf\":[{\"type\":\"string\"},{\"minLength\":2}]}", "schema/allOf/0",
          BASE_EUNSUPPORTED},
-        {"{\"allOf\":[{\"properties\":{\"a\":{\"const\":1}}},{\"properties\":{\"a\":{\"const\":2}}}]}",
+        {"{\"allOf\":[{\"properties\":{\"a\":{\"const\":1}}},{\"properties\":{\"a\":{\"const\":2}}}"
+         "]}",
          "schema/allOf/1", BASE_EUNSUPPORTED},
         {"{\"$ref\":\"#/$defs/x\"}", "schema", BASE_EFORMAT},
         {"{\"$ref\":\"other.json\"}", "schema", BASE_EUNSUPPORTED},
-        {"{\"$ref\":\"#/$defs/x\",\"minLength\":1,\"$defs\":{\"x\":{}}}", "schema", BASE_EUNSUPPORTED},
+        {"{\"$ref\":\"#/$defs/x\",\"minLength\":1,\"$defs\":{\"x\":{}}}", "schema",
+         BASE_EUNSUPPORTED},
         {"{\"items\":{\"$ref\":\"#/$defs/x\"},\"$defs\":{\"x\":{\"not\":{}}}}", "schema/$defs/x",
          BASE_EUNSUPPORTED},
         {"{\"type\":\"string\",\"minLength\":-1}", "schema", BASE_EFORMAT},
@@ -340,7 +349,8 @@ static void what_cannot_be_held_is_refused(void **state)
         {"{\"type\":\"integer\",\"minimum\":5,\"maximum\":4}", "schema", BASE_EUNSUPPORTED},
         {"{\"type\":\"integer\",\"minimum\":1e18}", "schema", BASE_EUNSUPPORTED},
         {"{\"type\":\"integer\",\"multipleOf\":3}", "schema", BASE_EUNSUPPORTED},
-        {"{\"type\":\"number\",\"multipleOf\":-1,\"minimum\":0,\"maximum\":1}", "schema", BASE_EFORMAT},
+        {"{\"type\":\"number\",\"multipleOf\":-1,\"minimum\":0,\"maximum\":1}", "schema",
+         BASE_EFORMAT},
         {"{\"type\":\"integer\",\"multipleOf\":2,\"minimum\":0,\"maximum\":100000}", "schema",
          BASE_ELIMIT},
         {"{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":1,\"maximum\":6}", "schema",
@@ -404,8 +414,8 @@ static void sizes_have_limits(void **state)
     /* Lists in lists of thousands: the grammar's limit, not ours. */
     json_t *many = json_true();
     for (int i = 0; i < 40; i++)
-        many = json_pack("{s:[oo]}", "anyOf", json_pack("{s:o,s:i}", "items", many, "minItems", 4000),
-                         json_true());
+        many = json_pack("{s:[oo]}", "anyOf",
+                         json_pack("{s:o,s:i}", "items", many, "minItems", 4000), json_true());
     assert_int_equal(whole(many, &err), BASE_ELIMIT);
     json_decref(many);
     /* Circles without a way out. */
@@ -453,7 +463,8 @@ static json_t *random_schema(int depth)
         if (rnd(2))
             json_object_set_new(s, rnd(2) ? "minimum" : "exclusiveMinimum", json_real(lo / 4.0));
         if (rnd(2))
-            json_object_set_new(s, rnd(2) ? "maximum" : "exclusiveMaximum", json_real(hi / 4.0 + 1));
+            json_object_set_new(s, rnd(2) ? "maximum" : "exclusiveMaximum",
+                                json_real(hi / 4.0 + 1));
         break;
     case 3:
         json_object_set_new(s, "type", json_string("string"));
@@ -475,7 +486,8 @@ static json_t *random_schema(int depth)
         break;
     case 7:
         json_object_set_new(s, "type", json_string("string"));
-        json_object_set_new(s, "pattern", json_string(rnd(2) ? "^[a-z]{1,5}(-[0-9]+)?$" : "b[x-z]+c"));
+        json_object_set_new(s, "pattern",
+                            json_string(rnd(2) ? "^[a-z]{1,5}(-[0-9]+)?$" : "b[x-z]+c"));
         break;
     case 8:
         json_object_set_new(s, "items", random_schema(depth - 1));

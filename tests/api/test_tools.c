@@ -1,5 +1,5 @@
-/* Functions and forms: what a request says of them is kept, told on, and held to; calls are read out of
- * a model's text and out of a far server's stream. */
+/* Functions and forms: what a request says of them is kept, told on, and held to; calls are read
+ * out of a model's text and out of a far server's stream. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/chat.h"
+#include "api/stream.h"
 #include "engine/grammar.h"
 #include "../engine/tiny.h"
 
@@ -40,9 +40,11 @@ static const struct api_syntax bare = {"", "", "parameters", true, 4};
 static const struct api_syntax compact = {"<tool_call>\n", "\n</tool_call>", "arguments", false, 0};
 
 #define USER "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
-#define SEAT                                                                                       \
-    "{\"type\":\"function\",\"function\":{\"name\":\"seat\",\"description\":\"Ring +49 170 1234567\"," \
-    "\"parameters\":{\"type\":\"object\",\"properties\":{\"level\":{\"enum\":[0,1]}},\"required\":["  \
+#define SEAT                                                                                 \
+    "{\"type\":\"function\",\"function\":{\"name\":\"seat\",\"description\":\"Ring +49 170 " \
+    "1234567\","                                                                             \
+    "\"parameters\":{\"type\":\"object\",\"properties\":{\"level\":{\"enum\":[0,1]}},"       \
+    "\"required\":["                                                                         \
     "\"level\"]}}}"
 #define STOP "{\"type\":\"function\",\"function\":{\"name\":\"stop\"}}"
 #define TOOLS "\"tools\":[" SEAT "," STOP "]"
@@ -107,7 +109,8 @@ static void answers_are_held_to_calls(void **state)
          &tagged,
          {SEAT1},
          {SEAT1 "\n" STOP0}},
-        {"{" USER "," TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"stop\"}}}",
+        {"{" USER "," TOOLS
+         ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"stop\"}}}",
          &tagged,
          {STOP0, STOP0 "\n" STOP0},
          {SEAT1}},
@@ -156,7 +159,8 @@ static void answers_are_held_to_calls(void **state)
 static void free_answers_have_no_grammar(void **state)
 {
     (void)state;
-    static const char *const body[] = {"{" USER "}", "{" USER "," TOOLS ",\"tool_choice\":\"none\"}",
+    static const char *const body[] = {"{" USER "}",
+                                       "{" USER "," TOOLS ",\"tool_choice\":\"none\"}",
                                        "{" USER ",\"tools\":[],\"response_format\":null}"};
     for (int i = 0; i < 3; i++) {
         struct request q;
@@ -179,7 +183,8 @@ static void schemas_that_cannot_be_held_are_named(void **state)
     static const struct {
         const char *body, *param, *code;
     } bad[] = {
-        {"{" USER ",\"tools\":[" STOP ",{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
+        {"{" USER ",\"tools\":[" STOP
+         ",{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
          "\"properties\":{\"a\":{\"not\":{}}}}}}]}",
          "tools[1].function.parameters/properties/a", "unsupported_schema"},
         {"{" USER ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
@@ -210,7 +215,8 @@ static void all_of_it_is_told_on(void **state)
 {
     (void)state;
     static const char body[] =
-        "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":\"assistant\",\"content\":null,"
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":\"assistant\",\"content\":"
+        "null,"
         "\"tool_calls\":[{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"seat\","
         "\"arguments\":\"{\\\"level\\\":1,\\\"to\\\":\\\"a@b.example\\\"}\"}}]},{\"role\":\"tool\","
         "\"tool_call_id\":\"call_1\",\"content\":\"ok\"}]," TOOLS ",\"tool_choice\":{\"type\":"
@@ -225,14 +231,18 @@ static void all_of_it_is_told_on(void **state)
     assert_false(q.r.parallel);
     assert_int_equal(q.r.msg[1].n_call, 1);
     assert_string_equal(q.r.msg[2].call_id, "call_1");
-    static const char *const word[] = {"Ring +49 170 1234567\n", "a@b.example\n", "line\nbreak\n",
-                                       "4912\n", "level\n", "call_1\n"};
+    static const char *const word[] = {"Ring +49 170 1234567\n",
+                                       "a@b.example\n",
+                                       "line\nbreak\n",
+                                       "4912\n",
+                                       "level\n",
+                                       "call_1\n"};
     for (size_t i = 0; i < sizeof word / sizeof word[0]; i++) {
         if (strstr(q.r.words, word[i]) == NULL)
             fail_msg("'%s' is not among the words", word[i]);
     }
-    assert_true(q.r.content_bytes >
-                q.r.tool[0].len + q.r.tool[1].len + strlen(q.r.format_json) + q.r.msg[1].call[0].len);
+    assert_true(q.r.content_bytes > q.r.tool[0].len + q.r.tool[1].len + strlen(q.r.format_json) +
+                                        q.r.msg[1].call[0].len);
     base_buf_init(&b, 1 << 16);
     assert_int_equal(api_request_write(&q.r, &b), 0);
     parse(&again, base_buf_cstr(&b));
@@ -264,8 +274,8 @@ static void all_of_it_is_told_on(void **state)
 /* ---- calls in text ---- */
 
 struct heard {
-    char text[256];   /* content */
-    char calls[512];  /* name(args) name(args) */
+    char text[256];  /* content */
+    char calls[512]; /* name(args) name(args) */
     int n;
     int until; /* pieces taken; negative: all */
 };
@@ -295,8 +305,9 @@ static void calls_are_read_out_of_text(void **state)
         {&tagged, "plain < text <tool", "plain < text <tool", ""},
         {&tagged, SEAT1, "", "seat:{\"level\": 1}"},
         {&tagged, "Well. " SEAT1 "\n" STOP0, "Well. ", "seat:{\"level\": 1} stop:{}"},
-        {&tagged, "<tool_call>\n<tool_call>\n{\"name\": \"s\", \"arguments\": {\"}\": \"\\\"}\"}}\n"
-                  "</tool_call>bye",
+        {&tagged,
+         "<tool_call>\n<tool_call>\n{\"name\": \"s\", \"arguments\": {\"}\": \"\\\"}\"}}\n"
+         "</tool_call>bye",
          "<tool_call>\nbye", "s:{\"}\": \"\\\"}\"}"},
         {&tagged, OPEN "\"s\", \"arguments\": {\"a\": [1, {", "", "s:{\"a\": [1, {"},
         {&tagged, OPEN "\"s", "", ""},
@@ -394,7 +405,8 @@ static void answers_with_calls_read_back(void **state)
     api_stream_free(s);
 
     base_buf_reset(&b);
-    assert_int_equal(api_response_write(&h, "", 0, &all, 1, NULL, 0, "tool_calls", NULL, NULL, &b), 0);
+    assert_int_equal(api_response_write(&h, "", 0, &all, 1, NULL, 0, "tool_calls", NULL, NULL, &b),
+                     0);
     json_t *o = json_loadb((const char *)b.data, b.len, 0, NULL);
     const json_t *m = json_object_get(json_array_get(json_object_get(o, "choices"), 0), "message");
     assert_true(json_is_null(json_object_get(m, "content")));
@@ -431,7 +443,8 @@ static void hostile_calls_are_an_error(void **state)
     }
     struct api_stream *s = api_stream_new(4096);
     struct api_delta d;
-    static const char odd[] = DELTA("[{\"id\":\"\",\"function\":{\"name\":\"\",\"arguments\":null}}]");
+    static const char odd[] =
+        DELTA("[{\"id\":\"\",\"function\":{\"name\":\"\",\"arguments\":null}}]");
     assert_int_equal(api_stream_feed(s, odd, sizeof odd - 1), 0);
     assert_int_equal(api_stream_next(s, &d), 1);
     assert_true(d.n_call == 1 && d.call[0].piece.id == NULL && d.call[0].piece.len == 0);

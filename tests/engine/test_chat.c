@@ -181,10 +181,10 @@ static void qwen3(void **state)
 }
 
 /* Functions as templates of Qwen2.5's and Qwen3's build tell of them. */
-#define TOOLS(head, tail)                                                                   \
-    "{%- if tools %}{{- '<|im_start|>system\\n' }}{{- 'S' }}{{- \"" head "\" }}"             \
-    "{%- for tool in tools %}{{- \"\\n\" }}{{- tool | tojson }}{%- endfor %}{{- \"" tail     \
-    "<|im_end|>\\n\" }}{%- endif %}"                                                        \
+#define TOOLS(head, tail)                                                                \
+    "{%- if tools %}{{- '<|im_start|>system\\n' }}{{- 'S' }}{{- \"" head "\" }}"         \
+    "{%- for tool in tools %}{{- \"\\n\" }}{{- tool | tojson }}{%- endfor %}{{- \"" tail \
+    "<|im_end|>\\n\" }}{%- endif %}"                                                     \
     "{{- '<|im_start|>system\\nS<|im_end|>\\n' }} '\\n<tool_response>\\n' '<tool_call>' " TURN
 
 static const char *const functions[] = {"{\"f\": 1}", "{\"g\": 2}"};
@@ -225,8 +225,8 @@ static void chatml_tells_of_functions(void **state)
     eng_chat_free(f);
 }
 
-#define OURS                                                                                \
-    "These functions can be called:\n{\"f\": 1}\nA call is written as\n<tool_call>\n"         \
+#define OURS                                                                          \
+    "These functions can be called:\n{\"f\": 1}\nA call is written as\n<tool_call>\n" \
     "{\"name\": \"<function>\", \"arguments\": {<its arguments>}}\n</tool_call>"
 
 static void other_formats_are_told_in_our_words(void **state)
@@ -244,7 +244,8 @@ static void other_formats_are_told_in_our_words(void **state)
                "<|im_start|><start_of_turn>user\n" OURS "\n\na<end_of_turn>\n<start_of_turn>model\n"
                "b<end_of_turn>\n<start_of_turn>user\n<tool_response>\n1\n</tool_response>\n"
                "<tool_response>\n2\n</tool_response><end_of_turn>\n<start_of_turn>model\n");
-    expect_ask("", "phi3", s, 2, &ask, "<|system|>Be.\n\n" OURS "<|end|><|user|>a<|end|><|assistant|>");
+    expect_ask("", "phi3", s, 2, &ask,
+               "<|system|>Be.\n\n" OURS "<|end|><|user|>a<|end|><|assistant|>");
 }
 
 static void llama3_tells_of_functions(void **state)
@@ -258,15 +259,21 @@ static void llama3_tells_of_functions(void **state)
     const struct eng_chat_msg m[] = {MSG("user", " a "), MSG("assistant", "{}"), MSG("tool", "1")};
     const struct eng_chat_ask ask = {functions, 2, false}, none = {NULL, 0, false};
 #define HEAD(role) "<|start_header_id|>" role "<|end_header_id|>\n\n"
-    expect_ask(tmpl, NULL, m, 3, &ask,
-               "<|im_start|>" HEAD("system") "Environment: ipython\nCutting Knowledge Date: December "
-               "2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>" HEAD("user")
-               "Given the following functions, call one.\n\nAs {\"name\": x}.{\"f\": 1}\n\n"
-               "{\"g\": 2}\n\n a<|eot_id|>" HEAD("assistant") "{}<|eot_id|>" HEAD("ipython")
-               "1<|eot_id|>" HEAD("assistant"));
+    expect_ask(
+        tmpl, NULL, m, 3, &ask,
+        "<|im_start|>" HEAD(
+            "system") "Environment: ipython\nCutting Knowledge Date: December "
+                      "2023\nToday Date: 26 Jul 2024\n\n<|eot_id|>" HEAD(
+                          "user") "Given the following functions, call one.\n\nAs {\"name\": "
+                                  "x}.{\"f\": 1}\n\n"
+                                  "{\"g\": 2}\n\n a<|eot_id|>" HEAD(
+                                      "assistant") "{}<|eot_id|>" HEAD("ipython") "1<|eot_id|"
+                                                                                  ">" HEAD("assista"
+                                                                                           "nt"));
     expect_ask(tmpl, NULL, m, 1, &none,
-               "<|im_start|>" HEAD("system") "Cutting Knowledge Date: December 2023\nToday Date: 26 "
-               "Jul 2024\n\n<|eot_id|>" HEAD("user") "a<|eot_id|>" HEAD("assistant"));
+               "<|im_start|>" HEAD(
+                   "system") "Cutting Knowledge Date: December 2023\nToday Date: 26 "
+                             "Jul 2024\n\n<|eot_id|>" HEAD("user") "a<|eot_id|>" HEAD("assistant"));
     const struct eng_chat_format *f;
     struct eng_chat_calls calls;
     struct base_err err;

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "api/chat.h"
+#include "api/stream.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,6 +9,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/check-dist \
 	scripts/check-house \
 	scripts/check-old-x86 \
+	scripts/check-schema \
 	scripts/check-split \
 	scripts/compare-clients \
 	scripts/compare-llamacpp \
@@ -32,6 +33,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/lib/gguf_expand.py \
 	scripts/lib/gguf_shuffle.py \
 	scripts/lib/llamacpp.sh \
+	scripts/lib/json_schema.py \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \
 	scripts/lib/random_gguf.py \

@@ -15,3 +15,10 @@ TESTS += tests/api/test_tools
 tests_api_test_tools_SOURCES = tests/api/test_tools.c tests/engine/tiny.h
 tests_api_test_tools_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_api_test_tools_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+
+# scripts/check-schema runs it on a real model.
+check_PROGRAMS += tests/api/sample_schema
+EXTRA_DIST += tests/api/schemas.json
+tests_api_sample_schema_SOURCES = tests/api/sample_schema.c
+tests_api_sample_schema_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_api_sample_schema_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS)

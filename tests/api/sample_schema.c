@@ -1,7 +1,7 @@
-/* sample_schema MODEL SCHEMAS.json ANSWERS [SEED]: that many answers to each schema at temperature 1,
- * held to it, as JSON lines {"schema", "text", "ended"}, and in the end one line with what holding
- * costs: CPU time of a pick with and without the grammar on the same logits, beside a step of one row.
- * scripts/check-schema reads it. */
+/* sample_schema MODEL SCHEMAS.json ANSWERS [SEED]: that many answers to each schema at temperature
+ * 1, held to it, as JSON lines {"schema", "text", "ended"}, and in the end one line with what
+ * holding costs: CPU time of a pick with and without the grammar on the same logits, beside a step
+ * of one row. scripts/check-schema reads it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -204,11 +204,8 @@ static void answer_all(struct run *x, int number, const json_t *one, int n_answe
         eng_session_trim(x->session[i], 0, n_layer, 0);
     float *first = malloc(sizeof *first * (size_t)x->n_vocab);
     for (int i = 0; i < ROWS; i++) { /* the same prompt for all */
-        const struct eng_seg s = {.s = x->session[i],
-                                  .layer_end = n_layer,
-                                  .n_row = n,
-                                  .token = ids,
-                                  .logits = first};
+        const struct eng_seg s = {
+            .s = x->session[i], .layer_end = n_layer, .n_row = n, .token = ids, .logits = first};
         step(x, &s, 1);
     }
     for (int from = 0; from < n_answer; from += ROWS) {
@@ -284,8 +281,7 @@ int main(int argc, char **argv)
     const uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
     size_t i;
     json_t *one;
-    json_array_foreach(list, i, one)
-        answer_all(&x, (int)i, one, atoi(argv[3]), seed + i * 100000);
+    json_array_foreach(list, i, one) answer_all(&x, (int)i, one, atoi(argv[3]), seed + i * 100000);
     printf("{\"step_us\":%.1f,\"held_us\":%.1f,\"held_mean_us\":%.1f,\"free_us\":%.1f,"
            "\"free_mean_us\":%.1f,\"compile_us\":%.1f,\"vocab_us\":%.1f,\"tokens\":%ld,"
            "\"forced\":%ld}\n",

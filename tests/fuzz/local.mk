@@ -7,4 +7,5 @@ if !ENGINE_ONLY
 include tests/fuzz/wire.mk
 include tests/fuzz/policy.mk
 include tests/fuzz/http.mk
+include tests/fuzz/schema.mk
 endif

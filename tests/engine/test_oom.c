@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/chat.h"
+#include "engine/sample.h"
 #include "engine/text.h"
 #include "tiny.h"
 
@@ -79,6 +80,59 @@ static int converse(const struct eng_tok *t, struct base_err *err)
     return rc;
 }
 
+static int ask(const struct eng_tok *t, struct base_err *err)
+{
+    static const char tmpl[] =
+        "{{- 'a\\n\\n# Tools <tool_call>' }} {{- \"\\n</tools>\\n<|im_end|>\" }} "
+        "<|im_start|> <tool_response>";
+    static const char *const tool[] = {"{}"};
+    const struct eng_chat_msg m[] = {{"user", "a", 1}, {"tool", "b", 1}, {"tool", "c", 1}};
+    const struct eng_chat_ask what = {tool, 1, true};
+    const struct eng_chat_format *c;
+    int32_t *ids = NULL;
+    int n;
+    int rc = eng_chat_find(&c, tmpl, sizeof tmpl - 1, NULL, err);
+    if (rc == 0)
+        rc = eng_chat_encode_ask(c, t, m, 3, &what, 1000, &ids, &n, err);
+    free(ids);
+    eng_chat_free(c);
+    return rc;
+}
+
+/* An answer held to a grammar, by both ways of picking, and with what was said before. */
+static int hold(const struct eng_tok *t, struct base_err *err)
+{
+    static const char text[] =
+        "a = \"[\" (a (\",\" a)*)? \"]\" | \"'\" [^'\\x00-\\x1f]{1,200} \"'\" ;";
+    struct eng_sample_params p = ENG_SAMPLE_GREEDY;
+    struct eng_vocab *v = NULL;
+    struct eng_grammar *g = NULL;
+    struct eng_sampler *s = NULL;
+    static float logits[1024];
+    int rc = eng_vocab_new(&v, t, err);
+    if (rc == 0)
+        rc = eng_grammar_new(&g, v, text, sizeof text - 1, NULL, err);
+    p.grammar = g;
+    p.temperature = 1.0f;
+    p.said = "[[";
+    p.said_len = 2;
+    p.max_tok = 120;
+    if (rc == 0)
+        rc = eng_sampler_new(&s, &p, eng_tok_n_vocab(t), err);
+    for (int i = 0; i < 120 && rc == 0; i++) {
+        struct eng_pick out;
+        for (int k = 0; k < 1024; k++)
+            logits[k] = (float)((k * 7 + i) % 13);
+        rc = eng_sampler_pick(s, logits, &out);
+        if (rc == 0 && eng_tok_is_end(t, out.token))
+            break;
+    }
+    eng_sampler_free(s);
+    eng_grammar_unref(g);
+    eng_vocab_free(v);
+    return rc;
+}
+
 static int scenario(const void *data, size_t size)
 {
     struct gguf_file *f;
@@ -91,6 +145,10 @@ static int scenario(const void *data, size_t size)
         rc = converse(t, &err);
     if (rc == 0)
         rc = stream(t, &err);
+    if (rc == 0)
+        rc = ask(t, &err);
+    if (rc == 0)
+        rc = hold(t, &err);
     eng_tok_close(t);
     gguf_close(f);
     return rc;
@@ -112,9 +170,10 @@ static void every_allocation_may_fail(void **state)
     for (;; n++) {
         countdown = n;
         rc = scenario(data, size);
-        if (rc == 0)
+        /* Where a list can't be kept it is made again: that one failure is no error. */
+        if (rc == 0 && countdown >= 0)
             break;
-        assert_int_equal(rc, BASE_ENOMEM);
+        assert_true(rc == BASE_ENOMEM || rc == 0);
         assert_true(n < 500);
     }
     countdown = -1;

@@ -17,7 +17,7 @@ static const struct {
     int (*run)(const struct ctl_model_args *a);
     const char *options; /* its long options, space-separated */
     const char *usage;
-    int n_file;           /* 0: one */
+    int n_file;           /* model files on the command line */
     const char *may_lack; /* of --text, --out and --type, which a command that takes it needs */
 } commands[] = {
     {"info", ctl_model_info, "adapter hash keys json",
@@ -28,8 +28,10 @@ static const struct {
      "  --adapter FILE  also whether this adapter fits the model, and what it works on\n"
      "  --hash          also the identity that two sides compare before a split (reads all "
      "weights)\n"
-     "  --keys          also every metadata key\n"},
-    {"bench", ctl_model_bench, "adapter threads prompt decode batch context chunk repeat kv exact pack-cache json",
+     "  --keys          also every metadata key\n",
+     .n_file = 1},
+    {"bench", ctl_model_bench,
+     "adapter threads prompt decode batch context chunk repeat kv exact pack-cache json",
      "usage: waypostctl model bench FILE [--threads N] [--prompt LIST] [--batch LIST]\n"
      "                              [--context LIST] [--decode N] [--chunk N] [--repeat N]\n"
      "                              [--kv TYPE] [--exact] [--pack-cache DIR]\n"
@@ -49,7 +51,8 @@ static const struct {
      "  --kv TYPE       how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --exact         activations stay f32, where they are rounded to 8 bits otherwise\n"
      "  --pack-cache DIR  where packed weights are kept between loads (default: packed anew)\n"
-     "  --adapter FILE    every session runs with this adapter (LoRA)\n"},
+     "  --adapter FILE    every session runs with this adapter (LoRA)\n",
+     .n_file = 1},
     {"perplexity", ctl_model_perplexity, "adapter text all kv exact threads json",
      "usage: waypostctl model perplexity FILE --text FILE [--all] [--kv TYPE] [--exact]\n"
      "                                   [--adapter FILE] [--threads N] [--json]\n\n"
@@ -65,7 +68,8 @@ static const struct {
      "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"
      "  --adapter FILE  the model with this adapter (LoRA)\n"
-     "  --json       {\"perplexity\": …, \"tokens\": scored ones, …}\n"},
+     "  --json       {\"perplexity\": …, \"tokens\": scored ones, …}\n",
+     .n_file = 1},
     {"logits", ctl_model_logits, "adapter text ids out kv exact threads chunk",
      "usage: waypostctl model logits FILE (--text FILE | --ids FILE) --out FILE [--kv TYPE]\n"
      "                               [--adapter FILE] [--exact] [--chunk N] [--threads N]\n\n"
@@ -77,12 +81,14 @@ static const struct {
      "  --kv TYPE    how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --adapter FILE  the model with this adapter (LoRA)\n"
      "  --chunk N    rows a step (default 64); the result does not depend on it\n"
-     "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n"},
+     "  --exact      activations stay f32, where they are rounded to 8 bits otherwise\n",
+     .n_file = 1},
     {"tokenize", ctl_model_tokenize, "text texts json",
      "usage: waypostctl model tokenize FILE (--text FILE | --texts FILE) [--json]\n\n"
      "Prints a text's token ids, with BOS if the model wants one and without recognising special\n"
      "tokens.\n\n"
-     "  --texts FILE  a JSON array of strings; prints one array of ids for each\n"},
+     "  --texts FILE  a JSON array of strings; prints one array of ids for each\n",
+     .n_file = 1},
     {"quantize", ctl_model_quantize,
      "type tensor calibration requantize force text all kv exact threads json",
      "usage: waypostctl model quantize IN OUT --type TYPE [--tensor GLOB=TYPE ...]\n"
@@ -107,7 +113,8 @@ static const struct {
      "large\n"
      "the inputs of each column are: what `model quantize --calibration` weighs errors by. The "
      "file\n"
-     "is an importance matrix as llama.cpp's tools read and write them.\n"},
+     "is an importance matrix as llama.cpp's tools read and write them.\n",
+     .n_file = 1},
     {"compare", ctl_model_compare, "text all kv exact threads json",
      "usage: waypostctl model compare ORIGINAL OTHER --text FILE [--all] [--kv TYPE]\n"
      "                                [--threads N] [--json]\n\n"

@@ -59,6 +59,7 @@ class File:
         self.mib = info["bytes"] / 2**20
         self.kv_bytes = m["layers"] * m["kv_heads"] * m["head_size"] * 2 * 2  # a position, in f16
         self.read_bytes = self.weight_bytes()
+        self.warm = int(self.mib < 200)  # a larger one has run long enough when it comes to a number
         self.n_decode = min(max(round(9e9 / info["bytes"]), 12), 96)
 
     def weight_bytes(self):
@@ -95,15 +96,16 @@ class Bench:
     # ---- one process ----
 
     def ours(self, f, prompts, contexts, batches):
-        return run_json([self.ctl, "model", "bench", f.path, "--json", "--threads", self.a.threads, "--repeat", 1,
+        return run_json([self.ctl, "model", "bench", f.path, "--json", "--threads", self.a.threads, "--warm", f.warm,
+                         "--repeat", 1,
                          "--chunk", self.a.chunk, "--pack-cache", self.packed, "--decode", f.n_decode, "--prompt", commas(prompts),
                          "--context", commas(contexts), "--batch", commas(batches)])
 
     def theirs(self, config, f, prompts, contexts, batches):
         flags = [x for k, v in config.items() if v is not None for x in ("--" + k, v)]
         return run_json([sys.executable, HERE / "bench_llamacpp.py", f.path, "--threads", self.a.threads,
-                         "--decode", f.n_decode, "--prompt", commas(prompts), "--context", commas(contexts),
-                         "--batch", commas(batches), *flags])
+                         "--warm", f.warm, "--decode", f.n_decode, "--prompt", commas(prompts),
+                         "--context", commas(contexts), "--batch", commas(batches), *flags])
 
     def full(self, run, f):
         return numbers(run(f, PROMPTS, self.contexts, [1, N_FOUR]), f)
@@ -161,6 +163,8 @@ class Bench:
             hog.wait()
 
     def file(self, f):
+        say(f"{f.name}: reading it, and packing")
+        self.decode_only(self.ours, f)
         limits = [self.limits()]
         configs = self.search(f)
         engines = [("ours", self.ours)]

@@ -138,7 +138,8 @@ def run_decode(e, n_seq, n_ctx, n_decode, text):
 
 
 def repeated(a, fn, *args):
-    fn(*args)
+    for _ in range(a.warm):
+        fn(*args)
     return spread([fn(*args) for _ in range(a.repeat)])
 
 
@@ -157,14 +158,14 @@ def measure(a):
     idle_kib = status_kib("VmRSS")
     load = []
     e = None
-    for _ in range(a.repeat + 1):
+    for _ in range(a.warm + a.repeat):
         if e:
             e.close()
         t0 = time.perf_counter()
         e = Engine(a, n_ctx, 1)
         e.feed(0, [0])
         load.append((time.perf_counter() - t0) * 1e3)
-    out["load_ms"] = spread(load[1:])
+    out["load_ms"] = spread(load[a.warm :])
     text = [i * 2654435761 % 2**32 % e.n_vocab for i in range(n_text)]
     for n in a.prompt:
         ms = repeated(a, run_prompt, e, text[:n])
@@ -195,6 +196,7 @@ def main():
     p.add_argument("--batch", type=counts, default=[1])
     p.add_argument("--context", type=counts, default=[0])
     p.add_argument("--decode", type=int, default=32)
+    p.add_argument("--warm", type=int, default=1)
     p.add_argument("--repeat", type=int, default=1)
     p.add_argument("--ubatch", type=int, default=512)
     p.add_argument("--poll", type=int)

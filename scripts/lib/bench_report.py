@@ -159,7 +159,9 @@ def page(r):
     return f"""
 {r['cpu']}, {r['threads']} threads, Linux {r['system']}; {r['repeat']} turns of each engine, one after the other;
 {r['minutes']:.0f} minutes. In brackets the smallest and the largest of the turns' ratios; ✓ and ✗ say whether the
-median meets the target: **{n_all - n_bad} of {n_all} do**.
+median meets the target: **{n_all - n_bad} of {n_all} do**. Weights are packed once and kept
+(`engine.pack_cache`), keys and values are f16, prompts go in steps of {r['chunk']} tokens, as in the daemon. Both
+engines load from the page cache.
 
 ![Ratios, and decode under the machine's read limit](performance.svg)
 

@@ -31,15 +31,15 @@ static const struct {
      "  --keys          also every metadata key\n",
      .n_file = 1},
     {"bench", ctl_model_bench,
-     "adapter threads prompt decode batch context chunk repeat kv exact pack-cache json",
+     "adapter threads prompt decode batch context chunk warm repeat kv exact pack-cache json",
      "usage: waypostctl model bench FILE [--threads N] [--prompt LIST] [--batch LIST]\n"
-     "                              [--context LIST] [--decode N] [--chunk N] [--repeat N]\n"
+     "                              [--context LIST] [--decode N] [--chunk N] [--warm N] [--repeat "
+     "N]\n"
      "                              [--kv TYPE] [--exact] [--pack-cache DIR]\n"
      "                              [--adapter FILE] [--json]\n\n"
      "Measures the time to the first token, prompt and decode tokens per second, load time and "
      "peak\n"
-     "memory. Everything runs once to warm up, then N times: median, smallest and largest are "
-     "shown.\n"
+     "memory. Everything runs to warm up, then N times: median, smallest and largest are shown.\n"
      "A LIST is up to 8 numbers, \"128,512\". Progress goes to stderr.\n\n"
      "  --threads N     worker threads (default: the CPUs that this process may use)\n"
      "  --prompt LIST   tokens of a prompt (default 128,512)\n"
@@ -47,7 +47,8 @@ static const struct {
      "  --context LIST  tokens before those decoded, with the first batch (default 0,512,4096)\n"
      "  --decode N      tokens decoded a session (default 32)\n"
      "  --chunk N       prompt tokens in one step (default 64)\n"
-     "  --repeat N      default 5\n"
+     "  --warm N        runs that don't count (default 1)\n"
+     "  --repeat N      those that do (default 5)\n"
      "  --kv TYPE       how keys and values are kept: f16 (default), f32 or q8_0\n"
      "  --exact         activations stay f32, where they are rounded to 8 bits otherwise\n"
      "  --pack-cache DIR  where packed weights are kept between loads (default: packed anew)\n"
@@ -139,6 +140,7 @@ static const struct option long_options[] = {
     {"batch", required_argument, NULL, 'b'},
     {"context", required_argument, NULL, 'X'},
     {"repeat", required_argument, NULL, 'r'},
+    {"warm", required_argument, NULL, 'w'},
     {"all", no_argument, NULL, 'a'},
     {"hash", no_argument, NULL, 'H'},
     {"keys", no_argument, NULL, 'K'},
@@ -312,6 +314,7 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
     const char *const name = commands[c].name;
     int opt, at = 0;
     bool good = true;
+    struct ctl_counts warm = {0};
     opterr = 0;
     optind = 1;
     while ((opt = getopt_long(argc, argv, "", long_options, &at)) != -1) {
@@ -355,6 +358,10 @@ static int parse(int c, struct ctl_model_args *a, int argc, char **argv)
             break;
         case 'X':
             good = parse_counts(optarg, 0, 65536, &a->context);
+            break;
+        case 'w':
+            good = parse_counts(optarg, 0, 100, &warm) && warm.n == 1;
+            a->n_warm = warm.v[0];
             break;
         case 'r':
             good = parse_count(optarg, 100, &a->n_repeat);
@@ -434,6 +441,7 @@ int ctl_model(int argc, char **argv)
         struct ctl_model_args a = {.n_thread = (int)sysconf(_SC_NPROCESSORS_ONLN),
                                    .chunk = 64,
                                    .n_decode = 32,
+                                   .n_warm = 1,
                                    .n_repeat = 5,
                                    .prompt = {2, {128, 512}},
                                    .batch = {4, {1, 2, 4, 8}},

@@ -23,7 +23,7 @@ struct ctl_model_args {
     const char *adapter; /* NULL: none */
     const char *text, *texts, *ids, *out, *pack_cache;
     bool json, all, hash, keys, exact;
-    int n_thread, chunk, n_decode, n_repeat;
+    int n_thread, chunk, n_decode, n_warm, n_repeat;
     struct ctl_counts prompt, batch, context;
     enum kern_kv_type kv;
     const char *type, *calibration;

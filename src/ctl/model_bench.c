@@ -162,13 +162,15 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Runs once to warm up, then n_repeat times. The caller owns *out. */
+/* Runs n_warm times for nothing, then n_repeat times. The caller owns *out. */
 static int spread(struct bench *b, run_fn *fn, const struct run *r, json_t **out,
                   struct base_err *err)
 {
     const int n = b->a->n_repeat;
-    double *v = b->sample, warm = 0;
-    int rc = fn(b, r, &warm, err);
+    double *v = b->sample;
+    int rc = 0;
+    for (int i = 0; i < b->a->n_warm && rc == 0; i++)
+        rc = fn(b, r, &v[0], err);
     for (int i = 0; i < n && rc == 0; i++)
         rc = fn(b, r, &v[i], err);
     if (rc != 0)

@@ -50,7 +50,7 @@ def check_numbers(model):
 
 
 def check_text(model):
-    run = bench(model, "--prompt", "3", "--batch", "1", "--context", "0", "--decode", "2", "--repeat", "1")
+    run = bench(model, "--prompt", "3", "--batch", "1", "--context", "0", "--decode", "2", "--repeat", "1", "--warm", "0")
     ok(run.returncode == 0 and "first token of a prompt of 3" in run.stdout and "peak memory" in run.stdout,
        "a table for people", run.stdout + run.stderr)
 
@@ -58,7 +58,7 @@ def check_text(model):
 def check_refusals(model, tmp):
     for option, value in [("--prompt", "0"), ("--prompt", "1,"), ("--prompt", ",1"), ("--prompt", "1;2"),
                           ("--prompt", "1,2,3,4,5,6,7,8,9"), ("--batch", "0"), ("--batch", "65"), ("--context", "-1"),
-                          ("--context", "65537"), ("--context", ""), ("--repeat", "0"), ("--chunk", "0"),
+                          ("--context", "65537"), ("--context", ""), ("--repeat", "0"), ("--warm", "-1"), ("--warm", "1,2"), ("--chunk", "0"),
                           ("--decode", "99999999999999999999")]:
         run = bench(model, option, value)
         ok(run.returncode == 2 and "not a good value" in run.stderr, "%s '%s' is refused" % (option, value), run.stderr)

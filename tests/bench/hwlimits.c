@@ -166,7 +166,7 @@ static int has_amx(int cpuid_bit)
                          : "+r"(n)::"cc", CLOBBER_NEON);                                 \
     }
 LOOP_NEON(fma_neon, "", FMA_NEON)
-LOOP_NEON(int8_neon, ".arch_extension dotprod\n\t", INT8_NEON)
+LOOP_NEON(int8_neon, ".arch armv8.2-a+dotprod\n\t", INT8_NEON)
 #endif
 
 /* ---- measuring ---- */

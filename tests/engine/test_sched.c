@@ -178,6 +178,7 @@ static void answers_as_if_alone(void **state)
         assert_int_equal(st.n_job, 0);
         assert_int_equal(st.n_row_waiting, 0);
         assert_true(st.n_tok_in >= 6 * 7 && st.n_tok_out > 0 && st.decode_tok_s > 0);
+        assert_in_range(st.n_thread, 1, 1 + c); /* fewer than asked for on a busy machine */
         eng_sched_free(s);
     }
 }

@@ -53,6 +53,11 @@ libwp_engine_a_SOURCES = \
 	src/engine/sample.h \
 	src/engine/sched.c \
 	src/engine/sched.h \
+	src/engine/sched_batch.c \
+	src/engine/sched_cache.c \
+	src/engine/sched_cache.h \
+	src/engine/sched_draft.c \
+	src/engine/sched_draft.h \
 	src/engine/sched_inner.h \
 	src/engine/sched_run.c \
 	src/engine/session.c \

@@ -95,6 +95,11 @@ int eng_session_n_pos(const struct eng_session *s, int layer);
 int eng_session_n_ctx(const struct eng_session *s);
 /* Forgets positions >= n_pos in layers [a, b). */
 void eng_session_trim(struct eng_session *s, int a, int b, int n_pos);
+/* The first n_pos positions of src's held layers [a, b) become all that dst has of them. Both of one
+ * model, alike in n_ctx and kv; src has that many. */
+void eng_session_copy_prefix(struct eng_session *dst, const struct eng_session *src, int a, int b,
+                             int n_pos);
+size_t eng_session_bytes(const struct eng_session *s); /* of K and V that its positions fill */
 
 /* Rows of one session in a step. Exactly one of token (then layer_begin is 0) and x_in. */
 struct eng_seg {

@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { MAX_JOB_LIMIT = 1024 };
+enum { MAX_JOB_LIMIT = 1024, MAX_DRAFT = 64 };
 
 static int check_opt(const struct eng_sched_opt *o, struct base_err *err)
 {
@@ -19,6 +19,11 @@ static int check_opt(const struct eng_sched_opt *o, struct base_err *err)
                             "chunks of %d rows in steps of at most %d", o->chunk_tok, o->max_row);
     if (o->n_ctx < 1)
         return base_err_set(err, BASE_EINVAL, "scheduler", "a context of %d", o->n_ctx);
+    if (o->draft_tok < 0 || o->draft_tok > MAX_DRAFT)
+        return base_err_set(err, BASE_EINVAL, "scheduler", "%d drafted rows are not in 0..%d",
+                            o->draft_tok, MAX_DRAFT);
+    if (o->step_ms < 0 || o->yield_steps < 0 || o->cache_entries < 0 || o->cache_age_ms < 0)
+        return base_err_set(err, BASE_EINVAL, "scheduler", "a limit is below 0");
     return 0;
 }
 
@@ -53,7 +58,11 @@ int eng_sched_new(struct eng_sched **out, const struct eng_model *m, const struc
         return base_err_set(err, BASE_EIO, "scheduler", "eventfd: %m");
     }
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->wake, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->wake, &clock);
+    pthread_condattr_destroy(&clock);
     if (pthread_create(&s->thread, NULL, sched_thread, s) != 0) {
         rc = base_err_set(err, BASE_EIO, "scheduler", "cannot start the engine's thread");
         goto out;
@@ -100,6 +109,7 @@ static void push_cmd(struct eng_sched *s, struct sched_cmd *c)
 {
     c->next = NULL;
     pthread_mutex_lock(&s->lock);
+    c->n_step = s->stats.n_step;
     *s->cmd_end = c;
     s->cmd_end = &c->next;
     pthread_cond_signal(&s->wake);
@@ -108,7 +118,7 @@ static void push_cmd(struct eng_sched *s, struct sched_cmd *c)
 
 static void job_free(struct eng_job *j)
 {
-    eng_session_free(j->session);
+    sched_past_free(j->past);
     eng_sampler_free(j->sampler);
     free(j->planned);
     free(j);
@@ -183,6 +193,9 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     int rc = check_run(s, &opt->run, err);
     if (rc != 0)
         return rc;
+    if (opt->cache_key != NULL && strlen(opt->cache_key) >= ENG_CACHE_KEY_MAX)
+        return base_err_set(err, BASE_EINVAL, "job", "a cache key of %zu bytes",
+                            strlen(opt->cache_key));
     if (opt->lora != NULL && eng_lora_model(opt->lora) != s->m)
         return base_err_set(err, BASE_EINVAL, "job", "the adapter is another model's");
     if (!eng_sched_has_room(s))
@@ -194,10 +207,10 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->cb = cb;
     j->arg = arg;
     j->priority = opt->priority;
-    j->lora = opt->lora;
     j->run = opt->run;
     j->todo_end = &j->todo;
     j->last_pick = -1;
+    j->draft_right = SCHED_DRAFT_PRIOR / 100.0;
     j->open_cmd = (struct sched_cmd){.kind = SCHED_OPEN, .job = j};
     j->close_cmd = (struct sched_cmd){.kind = SCHED_CLOSE, .job = j};
     j->error_ev.job = j->gone_ev.job = j;
@@ -205,7 +218,7 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->planned = calloc((size_t)eng_model_config(s->m)->n_layer, sizeof *j->planned);
     if (j->planned == NULL)
         rc = base_err_set(err, BASE_ENOMEM, "job", "no memory");
-    if (rc != 0 || (rc = eng_session_new(&j->session, s->m, s->o.n_ctx, s->o.kv, err)) != 0 ||
+    if (rc != 0 || (rc = sched_past_new(&j->past, s->m, &s->o, opt, err)) != 0 ||
         (rc = eng_sampler_new(&j->sampler, &opt->sample, eng_model_config(s->m)->n_vocab, err)) !=
             0) {
         job_free(j);
@@ -361,4 +374,12 @@ void eng_sched_stats(const struct eng_sched *s, struct eng_sched_stats *out)
     pthread_mutex_unlock(&w->lock);
     out->n_job = s->n_open;
     out->n_row_waiting = atomic_load(&w->n_row_waiting);
+}
+
+int eng_sched_rows_before(const struct eng_sched *s, int priority)
+{
+    int n = 0;
+    for (struct eng_job *j = s->open_jobs; j != NULL; j = j->owner_next)
+        n += j->priority >= priority ? atomic_load(&j->n_waiting) : 0;
+    return n;
 }

@@ -18,6 +18,13 @@ struct eng_sched_opt {
     int chunk_tok;     /* prefill rows of one job in one step */
     int max_row;       /* rows of all jobs in one step */
     enum kern_kv_type kv;
+    int step_ms;     /* what a step should take at most while an answer waits for its end; 0: any */
+    int yield_steps; /* an answer gets one row in so many steps while a higher priority prefills */
+    int draft_tok;   /* rows of one answer that may be drafted in a step; 0: none */
+    bool draft_always; /* draft also where it doesn't seem to pay: for tests and measurements */
+    /* What closed jobs' sessions hold is kept for jobs with the same cache_key. bytes 0: nothing is. */
+    size_t cache_bytes;
+    int cache_entries, cache_age_ms; /* since last used */
 };
 
 int eng_sched_new(struct eng_sched **out, const struct eng_model *m, const struct eng_sched_opt *o,
@@ -56,6 +63,7 @@ struct eng_event {
     const float *rows;          /* ROWS: [n_row][d_model], valid during the callback */
     int n_row, pos;             /* position of the first row; TOKEN: of the row that gave it */
     int n_prompt_tok, n_new_tok;/* rows fed by the owner, tokens sampled, of the job so far */
+    int n_cached_tok;           /* of n_prompt_tok: not computed, but taken from the cache */
     enum eng_done done;         /* DONE: autoregress ended (or an ENG_OUT_NONE feed has run) */
     struct base_err err;        /* ERROR: the job is dead, close it */
     int64_t engine_us;          /* time inside steps since the last event of this job */
@@ -67,14 +75,19 @@ struct eng_job_opt {
     struct eng_job_run run;
     struct eng_sample_params sample;
     int priority; /* higher first */
-    /* Adapter of all rows, or NULL; it must outlive the job. It changes K/V: rows that two jobs share
-     * (a cached prefix) must have been run with the same one. */
+    /* Adapter of all rows, or NULL; it must outlive the job. It changes K/V: only jobs
+     * with the same one share them. */
     const struct eng_lora *lora;
+    /* Whose prompts these are: K/V is shared only among jobs with the same key, because that a prompt
+     * is read faster tells that it was asked before. NULL or "": it is neither shared nor kept. */
+    const char *cache_key; /* below ENG_CACHE_KEY_MAX bytes */
 };
+enum { ENG_CACHE_KEY_MAX = 128 };
 
-/* A new job with its own session and sampler. Decode rows of all jobs run in every step; among those
- * that prefill, only the ones of the highest priority do. Errors: BASE_EBUSY (max_job), BASE_EINVAL
- * (range not held, autoregress where it can't be, another model's adapter, the sampler's), BASE_ENOMEM. */
+/* A new job with its own session and sampler. Among jobs that prefill, only those of the highest
+ * priority do; jobs that decode run in every step, those of a lower priority than that in one of
+ * yield_steps. Errors: BASE_EBUSY (max_job), BASE_EINVAL (range not held, autoregress where it can't
+ * be, another model's adapter, the sampler's, a long key), BASE_ENOMEM. */
 int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job_opt *opt,
                  eng_job_cb *cb, void *arg, struct base_err *err) BASE_MUST_CHECK;
 
@@ -105,7 +118,14 @@ struct eng_sched_stats {
     uint64_t n_step, n_tok_in, n_tok_out;
     int n_thread;                      /* that take part now; fewer where cores are wanted by others */
     uint64_t n_stall;                  /* waits for a thread whose core was taken */
+    uint64_t n_draft, n_draft_right;         /* rows drafted; those that were the answer's */
+    uint64_t n_cache_hit, n_cache_tok, n_cache_evicted; /* tok: not computed thanks to a hit */
+    size_t cache_bytes;                      /* K/V kept for later jobs, now */
+    int n_cache;                             /* entries, now */
+    int cancel_steps;                        /* most steps that a closed job was in after its close */
 };
 void eng_sched_stats(const struct eng_sched *s, struct eng_sched_stats *out); /* a recent snapshot */
+/* Rows waiting in jobs that a new one of this priority would not overtake. */
+int eng_sched_rows_before(const struct eng_sched *s, int priority);
 
 #endif

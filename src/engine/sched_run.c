@@ -1,4 +1,4 @@
-/* The engine's thread: takes commands, runs steps, announces events. */
+/* The engine's thread: takes commands, runs steps, announces what came of them. */
 #include "engine/sched_inner.h"
 
 #include <stdlib.h>
@@ -7,35 +7,42 @@
 
 #include "base/clock.h"
 
-/* What one job does in a step. */
-struct sched_slot {
-    struct eng_job *job;
-    struct sched_cmd *feed; /* freed once it has run whole */
-    bool fed;               /* by the owner; else the next row of an answer */
-    struct eng_job_run run;
-    int n, pos;          /* rows; position of the first */
-    bool last;           /* the feed is complete after this */
-    struct sched_ev *ev; /* what will be announced; NULL: nothing yet */
-};
-
+/* Announces with what else the step brings: see flush. */
 static void push_ev(struct eng_sched *s, struct sched_ev *e)
 {
     struct eng_job *j = e->job;
     e->next = NULL;
     e->ev.n_prompt_tok = j->n_prompt_tok;
+    e->ev.n_cached_tok = j->n_cached_tok;
     e->ev.n_new_tok = j->n_new_tok;
     e->ev.engine_us = j->engine_us;
     j->engine_us = 0;
+    *s->out_end = e;
+    s->out_end = &e->next;
+}
+
+/* Events and stats of the same moment become the owner's. */
+static void flush(struct eng_sched *s)
+{
+    s->now.cache_bytes = s->cache.bytes;
+    s->now.n_cache = s->cache.n;
+    s->now.n_cache_evicted = s->cache.n_evicted;
+    const bool news = s->out != NULL;
     pthread_mutex_lock(&s->lock);
-    *s->ev_end = e;
-    s->ev_end = &e->next;
+    s->stats = s->now;
+    if (news) {
+        *s->ev_end = s->out;
+        s->ev_end = s->out_end;
+    }
     pthread_mutex_unlock(&s->lock);
+    s->out = NULL;
+    s->out_end = &s->out;
     const uint64_t one = 1;
-    const ssize_t put = write(s->fd, &one, sizeof one);
+    const ssize_t put = news ? write(s->fd, &one, sizeof one) : 0;
     (void)put; /* fails only when the counter is full, and then it is readable */
 }
 
-static struct sched_ev *ev_new(struct eng_job *j, enum eng_event_kind kind, size_t n_float)
+struct sched_ev *sched_ev_new(struct eng_job *j, enum eng_event_kind kind, size_t n_float)
 {
     struct sched_ev *e = calloc(1, sizeof *e);
     if (e == NULL)
@@ -74,7 +81,7 @@ static void fail_job(struct eng_sched *s, struct eng_job *j, const struct base_e
     push_ev(s, &j->error_ev);
 }
 
-static void fail_nomem(struct eng_sched *s, struct eng_job *j)
+void sched_fail_nomem(struct eng_sched *s, struct eng_job *j)
 {
     struct base_err err = {0};
     (void)base_err_set(&err, BASE_ENOMEM, "job", "no memory for an event");
@@ -90,6 +97,12 @@ static void close_job(struct eng_sched *s, struct eng_job *j)
         at = &(*at)->next;
     *at = j->next;
     drop_todo(s, j);
+    const int steps = (int)(s->now.n_step - j->close_cmd.n_step);
+    s->now.cancel_steps = steps > s->now.cancel_steps ? steps : s->now.cancel_steps;
+    if (!j->failed) {
+        sched_cache_put(&s->cache, j->past, base_clock_mono_us());
+        j->past = NULL;
+    }
     push_ev(s, &j->gone_ev);
 }
 
@@ -124,8 +137,7 @@ static void pop_todo(struct eng_job *j)
     free(c);
 }
 
-/* Has the job rows to run? Accepts that stand before them take effect. */
-static bool is_runnable(struct eng_job *j)
+bool sched_is_runnable(struct eng_job *j)
 {
     if (j->failed)
         return false;
@@ -139,109 +151,14 @@ static bool is_runnable(struct eng_job *j)
     return j->todo != NULL;
 }
 
-/* ---- the step's batch ---- */
-
-static bool is_decode(const struct eng_job *j)
-{
-    return j->engine_answering || j->todo->n == 1;
-}
-
-/* Decode before prefill; then the higher priority; then who waited longer. */
-static int order_cmp(const void *a, const void *b)
-{
-    const struct eng_job *x = *(struct eng_job *const *)a, *y = *(struct eng_job *const *)b;
-    if (is_decode(x) != is_decode(y))
-        return is_decode(x) ? -1 : 1;
-    if (x->priority != y->priority)
-        return x->priority > y->priority ? -1 : 1;
-    if (x->last_step != y->last_step)
-        return x->last_step < y->last_step ? -1 : 1;
-    return 0;
-}
-
-static int order_jobs(struct eng_sched *s)
-{
-    int n = 0;
-    for (struct eng_job *j = s->jobs; j != NULL; j = j->next) {
-        if (is_runnable(j))
-            s->order[n++] = j;
-    }
-    qsort(s->order, (size_t)n, sizeof *s->order, order_cmp);
-    return n;
-}
-
-/* Fills slot and seg for at most `room` rows of j, and what the event needs, so that nothing can
- * fail once the rows have run. 0 or BASE_ENOMEM. */
-static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
-{
-    const size_t d = (size_t)eng_model_config(s->m)->d_model;
-    struct sched_slot *t = &s->slot[at];
-    struct sched_cmd *f = j->engine_answering ? NULL : j->todo;
-    *t = (struct sched_slot){
-        .job = j, .feed = f, .fed = f != NULL, .run = f != NULL ? f->run : j->answer_run, .n = 1};
-    if (f != NULL) {
-        const int left = f->n - f->n_done;
-        t->n = left < s->o.chunk_tok ? left : s->o.chunk_tok;
-        t->n = t->n < room ? t->n : room;
-    }
-    t->last = f == NULL || f->n_done + t->n == f->n;
-    const bool layers = t->run.layer_begin < t->run.layer_end;
-    t->pos = layers ? eng_session_n_pos(j->session, t->run.layer_begin) : 0;
-    struct eng_seg *g = &s->seg[at];
-    *g = (struct eng_seg){.s = layers ? j->session : NULL,
-                          .layer_begin = t->run.layer_begin,
-                          .layer_end = t->run.layer_end,
-                          .n_row = t->n,
-                          .lora = j->lora};
-    if (f == NULL)
-        g->token = &j->last_pick;
-    else if (f->token != NULL)
-        g->token = f->token + f->n_done;
-    else
-        g->x_in = f->row + (size_t)f->n_done * d;
-    const bool rows = t->run.out == ENG_OUT_ROWS || (t->run.out == ENG_OUT_STATE && t->last);
-    if (rows)
-        t->ev = ev_new(j, ENG_EV_ROWS, (size_t)t->n * d);
-    else if (t->last)
-        t->ev = ev_new(j, t->run.out == ENG_OUT_TOKEN ? ENG_EV_TOKEN : ENG_EV_DONE, 0);
-    if ((rows || t->last) && t->ev == NULL)
-        return BASE_ENOMEM;
-    if (rows)
-        g->x_out = t->ev->buf;
-    else if (t->last && t->run.out == ENG_OUT_TOKEN)
-        g->logits = s->logits + (size_t)at * (size_t)eng_model_config(s->m)->n_vocab;
-    return 0;
-}
-
-/* Chooses this step's rows; the number of slots. */
-static int build(struct eng_sched *s)
-{
-    const int n_job = order_jobs(s);
-    int n = 0, room = s->o.max_row;
-    const struct eng_job *first_prefill = NULL;
-    for (int i = 0; i < n_job && room > 0; i++) {
-        struct eng_job *j = s->order[i];
-        if (!is_decode(j)) {
-            first_prefill = first_prefill != NULL ? first_prefill : j;
-            if (j->priority < first_prefill->priority)
-                break;
-        }
-        if (fill_slot(s, j, room, n) != 0)
-            fail_nomem(s, j);
-        else
-            room -= s->slot[n++].n;
-    }
-    return n;
-}
-
 /* ---- after the step ---- */
 
-/* Tells the sampler about fed tokens, once: its own pick was counted when it was made. */
-static void accept_fed(const struct sched_slot *t)
+/* The sampler hears about fed tokens once: its own pick was counted when it was made. */
+void sched_feed_advance(struct eng_sched *s, struct eng_job *j, struct sched_cmd *f, int n)
 {
-    struct eng_job *j = t->job;
-    const struct sched_cmd *f = t->feed;
-    for (int i = f->n_done; i < f->n_done + t->n; i++) {
+    struct sched_past *p = j->past;
+    const int n_layer = eng_model_config(s->m)->n_layer;
+    for (int i = f->n_done; i < f->n_done + n; i++) {
         const bool own = f->token != NULL && i == 0 && f->token[0] == j->last_pick;
         if (!own)
             j->n_prompt_tok++;
@@ -249,51 +166,100 @@ static void accept_fed(const struct sched_slot *t)
             eng_sampler_accept(j->sampler, f->token[i]);
     }
     j->last_pick = -1;
+    p->whole = p->whole && f->token != NULL && f->run.layer_end == n_layer;
+    if (p->whole) {
+        memcpy(p->token + p->n, f->token + f->n_done, (size_t)n * sizeof *p->token);
+        p->n += n;
+    }
+    f->n_done += n;
+    atomic_fetch_sub(&j->n_waiting, n);
+    atomic_fetch_sub(&s->n_row_waiting, n);
 }
 
-static void end_answer(struct eng_sched *s, struct eng_job *j, enum eng_done why)
+static void end_answer(struct eng_sched *s, struct eng_job *j, enum eng_done why, int end_pos)
 {
     j->engine_answering = false;
-    struct sched_ev *e = ev_new(j, ENG_EV_DONE, 0);
+    struct sched_ev *e = sched_ev_new(j, ENG_EV_DONE, 0);
     if (e == NULL) {
-        fail_nomem(s, j);
+        sched_fail_nomem(s, j);
         return;
     }
     e->ev.done = why;
-    e->answer_end_pos = eng_session_n_pos(j->session, 0);
-    e->ev.pos = e->answer_end_pos;
+    e->answer_end_pos = end_pos;
+    e->ev.pos = end_pos;
     push_ev(s, e);
 }
 
-/* Samples from the slot's logits, announces the token, and goes on with the answer or ends it. */
-static void finish_token(struct eng_sched *s, const struct sched_slot *t, float *logits)
+/* The answer's next token is known after the row at pos: does it go on? */
+static bool answer_goes_on(struct eng_sched *s, const struct sched_slot *t, int32_t token, int pos)
 {
     struct eng_job *j = t->job;
-    struct sched_ev *e = t->ev;
-    if (eng_sampler_pick(j->sampler, logits, &e->ev.pick) != 0) {
-        struct base_err err = {0};
-        (void)base_err_set(&err, BASE_EINTERNAL, "sampler", "the logits are not numbers");
-        free(e);
-        fail_job(s, j, &err);
-        return;
-    }
-    const int32_t token = e->ev.pick.token;
-    j->last_pick = token;
-    j->n_new_tok++;
-    e->ev.pos = t->pos + t->n - 1;
-    push_ev(s, e);
-    if (!t->run.autoregress)
-        return;
     if (t->fed)
         j->n_answer = 0;
     j->n_answer++;
     j->answer_run = t->run;
     j->engine_answering = true;
     if (eng_tok_is_end(eng_model_tok(s->m), token))
-        end_answer(s, j, ENG_DONE_STOP);
-    else if (j->n_answer >= t->run.max_new_tok ||
-             eng_session_n_pos(j->session, 0) >= eng_session_n_ctx(j->session))
-        end_answer(s, j, ENG_DONE_LENGTH);
+        end_answer(s, j, ENG_DONE_STOP, pos + 1);
+    else if (j->n_answer >= t->run.max_new_tok || pos + 1 >= j->past->n_ctx)
+        end_answer(s, j, ENG_DONE_LENGTH, pos + 1);
+    return j->engine_answering;
+}
+
+/* Samples from one row's logits and announces the token. false: the job has failed. */
+static bool pick_token(struct eng_sched *s, struct sched_slot *t, float *logits, int pos)
+{
+    struct eng_job *j = t->job;
+    struct sched_ev *e = t->ev;
+    t->ev = e->next;
+    const int rc = eng_sampler_pick(j->sampler, logits, &e->ev.pick);
+    if (rc != 0) {
+        struct base_err err = {0};
+        (void)base_err_set(&err, rc, "sampler", "%s",
+                           rc == BASE_EINTERNAL ? "the logits are not numbers" : base_code_str(rc));
+        free(e);
+        fail_job(s, j, &err);
+        return false;
+    }
+    j->last_pick = e->ev.pick.token;
+    j->n_new_tok++;
+    t->n_out++;
+    e->ev.pos = pos;
+    push_ev(s, e);
+    return true;
+}
+
+static void draft_seen(struct eng_sched *s, const struct sched_slot *t, bool right)
+{
+    struct eng_job *j = t->job;
+    s->now.n_draft_right += right;
+    if (!t->sure)
+        j->draft_right += 0.15 * ((right ? 1.0 : 0.0) - j->draft_right);
+}
+
+/* Row by row as long as the sampler picks what was drafted; the rows behind that are taken back. */
+static void finish_tokens(struct eng_sched *s, struct sched_slot *t, float *logits)
+{
+    struct eng_job *j = t->job;
+    const struct eng_config *c = eng_model_config(s->m);
+    const int32_t *drafted = j->past->token + t->pos + 1;
+    int pos = t->pos + t->n - 1 - t->n_draft;
+    for (int i = 0;; i++, pos++) {
+        if (!pick_token(s, t, logits + (size_t)i * (size_t)c->n_vocab, pos))
+            break;
+        if (!t->run.autoregress || !answer_goes_on(s, t, j->last_pick, pos) || i == t->n_draft)
+            break;
+        const bool right = j->last_pick == drafted[i];
+        draft_seen(s, t, right);
+        if (!right)
+            break;
+    }
+    if (t->fed)
+        return;
+    if (t->n_draft > 0)
+        eng_session_trim(j->past->session, 0, c->n_layer, pos + 1);
+    j->past->n = pos + 1;
+    s->now.n_draft += (uint64_t)t->n_draft;
 }
 
 static void finish_rows(struct eng_sched *s, const struct sched_slot *t)
@@ -307,63 +273,73 @@ static void finish_rows(struct eng_sched *s, const struct sched_slot *t)
     push_ev(s, e);
 }
 
+void sched_slot_drop(struct sched_slot *t)
+{
+    for (struct sched_ev *e = t->ev, *next; e != NULL; e = next) {
+        next = e->next;
+        free(e->buf);
+        free(e);
+    }
+    t->ev = NULL;
+}
+
 static void finish_slot(struct eng_sched *s, int at, int64_t us)
 {
-    const struct sched_slot *t = &s->slot[at];
+    struct sched_slot *t = &s->slot[at];
     struct eng_job *j = t->job;
     j->engine_us += us;
-    j->last_step = s->n_step;
+    j->last_step = s->now.n_step;
     if (t->fed) {
-        accept_fed(t);
-        t->feed->n_done += t->n;
-        atomic_fetch_sub(&j->n_waiting, t->n);
-        atomic_fetch_sub(&s->n_row_waiting, t->n);
+        sched_feed_advance(s, j, t->feed, t->n);
         if (t->last)
             pop_todo(j);
     }
     if (t->ev == NULL)
         return;
-    if (t->run.out == ENG_OUT_TOKEN)
-        finish_token(s, t, s->seg[at].logits);
-    else if (t->run.out == ENG_OUT_NONE)
+    if (t->run.out == ENG_OUT_TOKEN) {
+        finish_tokens(s, t, s->seg[at].logits);
+        sched_slot_drop(t); /* what was drafted in vain */
+    } else if (t->run.out == ENG_OUT_NONE) {
         push_ev(s, t->ev);
-    else
+    } else {
         finish_rows(s, t);
+    }
 }
 
-/* Decaying sums, so that the averages follow load and clock within some tens of steps. */
+/* Decaying sums, so that the averages follow load and clock within some tens of steps. An answer's
+ * rate counts its tokens, not its rows: drafts make more than one a step. */
 static void update_stats(struct eng_sched *s, int n_slot, int64_t us)
 {
     const double keep = 0.95;
-    uint64_t in = 0, out = 0;
-    int most = 0;
-    bool decode = false;
+    int most = 0, n_row = 0, n_decode = 0, n_tok = 0;
     for (int i = 0; i < n_slot; i++) {
         const struct sched_slot *t = &s->slot[i];
-        in += t->fed ? (uint64_t)t->n : 0;
-        out += t->last && t->run.out == ENG_OUT_TOKEN;
-        most = t->n > most ? t->n : most;
-        decode = decode || t->n == 1;
+        const bool decode = t->n - t->n_draft == 1;
+        s->now.n_tok_in += t->fed ? (uint64_t)t->n : 0;
+        s->now.n_tok_out += (uint64_t)t->n_out;
+        n_row += t->n;
+        n_decode += decode;
+        n_tok += !decode ? 0 : t->n_out > 1 ? t->n_out : 1;
+        most = !decode && t->n > most ? t->n : most;
     }
-    if (most > 1) {
+    if (most > 0) {
+        const double row_us = (double)us / n_row;
+        s->row_us += (s->row_us > 0 ? 0.3 : 1.0) * (row_us - s->row_us);
         s->prefill_row = s->prefill_row * keep + most;
         s->prefill_us = s->prefill_us * keep + (double)us;
+    } else {
+        sched_cost_add(&s->cost, n_row, us);
     }
-    if (decode) {
-        s->decode_row = s->decode_row * keep + 1;
+    if (n_decode > 0) {
+        s->decode_row = s->decode_row * keep + (double)n_tok / n_decode;
         s->decode_us = s->decode_us * keep + (double)us;
     }
     struct eng_pool_stats pool;
     eng_exec_stats(s->exec, &pool);
-    pthread_mutex_lock(&s->lock);
-    s->stats.n_step++;
-    s->stats.n_thread = pool.n_use;
-    s->stats.n_stall = pool.n_stall;
-    s->stats.n_tok_in += in;
-    s->stats.n_tok_out += out;
-    s->stats.prefill_tok_s = s->prefill_us > 0 ? s->prefill_row / s->prefill_us * 1e6 : 0;
-    s->stats.decode_tok_s = s->decode_us > 0 ? s->decode_row / s->decode_us * 1e6 : 0;
-    pthread_mutex_unlock(&s->lock);
+    s->now.n_thread = pool.n_use;
+    s->now.n_stall = pool.n_stall;
+    s->now.prefill_tok_s = s->prefill_us > 0 ? s->prefill_row / s->prefill_us * 1e6 : 0;
+    s->now.decode_tok_s = s->decode_us > 0 ? s->decode_row / s->decode_us * 1e6 : 0;
 }
 
 /* The batch was refused, so one of its segments is wrong, which the owner's checks should have
@@ -373,27 +349,25 @@ static bool run_alone(struct eng_sched *s, int at)
     struct base_err err = {0};
     if (eng_exec_run(s->exec, &s->seg[at], 1, &err) == 0)
         return true;
-    if (s->slot[at].ev != NULL)
-        free(s->slot[at].ev->buf);
-    free(s->slot[at].ev);
+    sched_slot_drop(&s->slot[at]);
     fail_job(s, s->slot[at].job, &err);
     return false;
 }
 
 static void step(struct eng_sched *s)
 {
-    const int n = build(s);
+    const int n = sched_build(s);
     if (n == 0)
         return;
-    s->n_step++;
+    s->now.n_step++;
     const int64_t t0 = base_clock_mono_us();
     const bool whole = eng_exec_run(s->exec, s->seg, n, NULL) == 0;
     const int64_t us = base_clock_mono_us() - t0;
-    update_stats(s, n, us);
     for (int i = 0; i < n; i++) {
         if (whole || run_alone(s, i))
             finish_slot(s, i, us);
     }
+    update_stats(s, n, us);
 }
 
 /* ---- the thread ---- */
@@ -401,7 +375,7 @@ static void step(struct eng_sched *s)
 static bool any_runnable(struct eng_sched *s)
 {
     for (struct eng_job *j = s->jobs; j != NULL; j = j->next) {
-        if (is_runnable(j))
+        if (sched_is_runnable(j))
             return true;
     }
     return false;
@@ -410,13 +384,29 @@ static bool any_runnable(struct eng_sched *s)
 static int start(struct eng_sched *s, struct base_err *err)
 {
     const size_t n = (size_t)s->o.max_job, n_vocab = (size_t)eng_model_config(s->m)->n_vocab;
+    const size_t n_logits = (size_t)sched_logits_rows(&s->o);
+    s->cache.max_bytes = s->o.cache_bytes;
+    s->cache.max_entry = s->o.cache_entries;
+    s->cache.max_age_us = (int64_t)s->o.cache_age_ms * 1000;
     s->order = calloc(n, sizeof(struct eng_job *));
     s->slot = calloc(n, sizeof *s->slot);
     s->seg = calloc(n, sizeof *s->seg);
-    s->logits = malloc(n * n_vocab * sizeof *s->logits);
+    s->logits = malloc(n_logits * n_vocab * sizeof *s->logits);
     if (s->order == NULL || s->slot == NULL || s->seg == NULL || s->logits == NULL)
         return base_err_set(err, BASE_ENOMEM, "scheduler", "no memory for %d jobs", s->o.max_job);
     return eng_exec_new(&s->exec, s->m, s->o.n_thread, s->o.max_row, err);
+}
+
+/* Under lock: until there is something to do, or (idle) until something kept is too old, at
+ * until_us of the monotonic clock; -1: never. */
+static void wait_for_work(struct eng_sched *s, bool idle, int64_t until_us)
+{
+    const struct timespec until = {.tv_sec = until_us / 1000000,
+                                   .tv_nsec = until_us % 1000000 * 1000};
+    int rc = 0;
+    while (idle && rc == 0 && s->cmd == NULL && !s->stop)
+        rc = until_us < 0 ? pthread_cond_wait(&s->wake, &s->lock)
+                          : pthread_cond_timedwait(&s->wake, &s->lock, &until);
 }
 
 void *sched_thread(void *sched)
@@ -431,11 +421,14 @@ void *sched_thread(void *sched)
     pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
     bool stop = rc != 0;
+    s->out_end = &s->out;
     while (!stop) {
+        const int64_t now_us = base_clock_mono_us();
+        const int64_t expire_us = sched_cache_expire(&s->cache, now_us);
+        flush(s); /* of the last step, and what has just expired */
         const bool idle = !any_runnable(s);
         pthread_mutex_lock(&s->lock);
-        while (idle && s->cmd == NULL && !s->stop)
-            pthread_cond_wait(&s->wake, &s->lock);
+        wait_for_work(s, idle, expire_us < 0 ? -1 : now_us + expire_us);
         struct sched_cmd *c = s->cmd;
         s->cmd = NULL;
         s->cmd_end = &s->cmd;
@@ -446,9 +439,11 @@ void *sched_thread(void *sched)
             apply(s, c);
             c = next;
         }
+        flush(s); /* what was closed is gone before the step */
         if (!stop)
             step(s);
     }
+    sched_cache_fini(&s->cache);
     eng_exec_free(s->exec);
     free(s->order);
     free(s->slot);

@@ -1,6 +1,7 @@
 #include "engine/inner.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 int eng_session_new(struct eng_session **out, const struct eng_model *m, int n_ctx,
@@ -64,4 +65,21 @@ void eng_session_trim(struct eng_session *s, int a, int b, int n_pos)
         if (s->n_pos[l] > n_pos)
             s->n_pos[l] = n_pos;
     }
+}
+
+void eng_session_copy_prefix(struct eng_session *dst, const struct eng_session *src, int a, int b,
+                             int n_pos)
+{
+    for (int l = a; l < b; l++) {
+        memcpy(eng_session_kv(dst, l), eng_session_kv(src, l), eng_session_kv_bytes(src, n_pos));
+        dst->n_pos[l] = n_pos;
+    }
+}
+
+size_t eng_session_bytes(const struct eng_session *s)
+{
+    size_t n = 0;
+    for (int l = s->m->layer_begin; l < s->m->layer_end; l++)
+        n += eng_session_kv_bytes(s, s->n_pos[l]);
+    return n;
 }

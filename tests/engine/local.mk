@@ -34,7 +34,8 @@ EXTRA_DIST += tests/engine/test_goldens.py tests/fixtures/tok/smollm2-ids.json
 # These make their models with mktiny. cmocka's skip() counts as a failure under automake, so what
 # needs the real model is plain TAP: test_real, test_logits.py.
 ENGINE_TESTS = tests/engine/test_attend tests/engine/test_forward tests/engine/test_pack_cache \
-	tests/engine/test_sample tests/engine/test_sched
+	tests/engine/test_sample tests/engine/test_sched tests/engine/test_prefix \
+	tests/engine/test_draft
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
 tests_engine_test_attend_SOURCES = tests/engine/test_attend.c tests/engine/tiny_model.h
@@ -50,9 +51,16 @@ tests_engine_test_pack_cache_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_sample_SOURCES = tests/engine/test_sample.c
 tests_engine_test_sample_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_sample_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
-tests_engine_test_sched_SOURCES = tests/engine/test_sched.c tests/engine/tiny_model.h
+tests_engine_test_sched_SOURCES = tests/engine/test_sched.c tests/engine/sched_seen.h \
+	tests/engine/tiny_model.h
 tests_engine_test_sched_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_sched_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_engine_test_prefix_SOURCES = tests/engine/test_prefix.c tests/engine/sched_seen.h
+tests_engine_test_prefix_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_prefix_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_engine_test_draft_SOURCES = tests/engine/test_draft.c tests/engine/sched_seen.h
+tests_engine_test_draft_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_draft_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_real
 TESTS += tests/engine/test_real tests/engine/test_bench.py tests/engine/test_logits.py

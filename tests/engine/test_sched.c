@@ -6,113 +6,28 @@
 #include <cmocka.h>
 
 #include <math.h>
-#include <poll.h>
 
-#include "engine/sched.h"
-#include "tiny_model.h"
+#include "sched_seen.h"
 
-enum { CTX = 64, MAX_EV = 256, LAYERS = 3, D = 64 };
+enum { CTX = 64 };
 
 static struct eng_model *model;
 
-/* All that a job's callback saw. */
-struct seen {
-    int n_token, n_rows, n_done, n_error, n_call;
-    int32_t token[MAX_EV];
-    float row[MAX_EV][D];
-    int pos[MAX_EV];
-    enum eng_done done;
-    int n_prompt_tok, n_new_tok;
-    int64_t engine_us;
-    struct base_err err;
-    int close_after; /* closes itself after so many tokens; 0: never */
-    bool closed;
-};
-
-static void see(struct eng_job *j, const struct eng_event *ev, void *arg)
-{
-    struct seen *s = arg;
-    assert_false(s->closed);
-    s->n_call++;
-    s->n_prompt_tok = ev->n_prompt_tok;
-    s->n_new_tok = ev->n_new_tok;
-    s->engine_us += ev->engine_us;
-    switch (ev->kind) {
-    case ENG_EV_TOKEN:
-        s->token[s->n_token++] = ev->pick.token;
-        if (s->n_token == s->close_after) {
-            s->closed = true;
-            eng_job_close(j);
-        }
-        break;
-    case ENG_EV_ROWS:
-        for (int i = 0; i < ev->n_row; i++) {
-            s->pos[s->n_rows] = ev->pos + i;
-            memcpy(s->row[s->n_rows++], ev->rows + (size_t)i * D, sizeof s->row[0]);
-        }
-        break;
-    case ENG_EV_DONE:
-        s->n_done++;
-        s->done = ev->done;
-        break;
-    case ENG_EV_ERROR:
-        s->n_error++;
-        s->err = ev->err;
-        break;
-    }
-}
-
 static struct eng_sched *sched(int max_job, int chunk, int max_row, int n_thread)
 {
-    struct eng_sched *s = NULL;
-    struct base_err err = {0};
-    const struct eng_sched_opt o = {.n_thread = n_thread,
-                                    .max_job = max_job,
-                                    .n_ctx = CTX,
-                                    .chunk_tok = chunk,
-                                    .max_row = max_row,
-                                    .kv = KERN_KV_F16};
-    if (eng_sched_new(&s, model, &o, &err) != 0)
-        fail_msg("%s: %s", err.place, err.msg);
-    return s;
+    return seen_sched(model, &(struct eng_sched_opt){.n_thread = n_thread,
+                                                     .max_job = max_job,
+                                                     .n_ctx = CTX,
+                                                     .chunk_tok = chunk,
+                                                     .max_row = max_row,
+                                                     .kv = KERN_KV_F16});
 }
 
 static const struct eng_job_run answer = {0, LAYERS, ENG_OUT_TOKEN, true, 12};
 
 static struct eng_job *job(struct eng_sched *s, const struct eng_job_run *run, struct seen *to)
 {
-    struct eng_job *j = NULL;
-    struct base_err err = {0};
-    const struct eng_sample_params p = ENG_SAMPLE_GREEDY;
-    memset(to, 0, sizeof *to);
-    if (eng_job_open(&j, s, &(struct eng_job_opt){.run = *run, .sample = p, .priority = 0}, see, to,
-                     &err) != 0)
-        fail_msg("%s: %s", err.place, err.msg);
-    return j;
-}
-
-/* Polls until *what reaches n; a hang ends the test. */
-static void wait_for(struct eng_sched *s, const int *what, int n)
-{
-    for (int tries = 0; *what < n; tries++) {
-        struct pollfd p = {eng_sched_fd(s), POLLIN, 0};
-        if (tries == 2000 || poll(&p, 1, 10000) != 1)
-            fail_msg("waited in vain: %d of %d", *what, n);
-        eng_sched_poll(s);
-    }
-}
-
-static void prompt(int which, int n, int32_t *ids)
-{
-    for (int i = 0; i < n; i++)
-        ids[i] = 3 + (which * 53 + i * 97) % 270;
-}
-
-static void feed(struct eng_job *j, const int32_t *ids, int n)
-{
-    struct base_err err = {0};
-    if (eng_job_feed_tokens(j, ids, n, &err) != 0)
-        fail_msg("%s: %s", err.place, err.msg);
+    return seen_job(s, &(struct eng_job_opt){.run = *run, .sample = ENG_SAMPLE_GREEDY}, to);
 }
 
 /* What a lone session answers, by the executor alone. */
@@ -439,6 +354,134 @@ static void priority_overtakes_in_prefill(void **state)
         assert_true(tries++ < 100);
 }
 
+enum { LONG = 512, STEPS = 400 };
+
+/* A job of priority `low` answers while one of `high` reads a long prompt, a row a step: how many
+ * tokens came between the first and the last of STEPS steps. */
+static int tokens_meanwhile(int low, int high, int yield_steps)
+{
+    static struct seen low_saw, high_saw;
+    struct eng_sched *s = seen_sched(model, &(struct eng_sched_opt){.n_thread = 1,
+                                                                    .max_job = 2,
+                                                                    .n_ctx = 1024,
+                                                                    .chunk_tok = 1,
+                                                                    .max_row = 4,
+                                                                    .yield_steps = yield_steps});
+    struct eng_job_opt o = {.run = answer, .sample = ENG_SAMPLE_GREEDY, .priority = low};
+    int32_t ids[STEPS];
+    o.run.max_new_tok = 1000;
+    struct eng_job *j = seen_job(s, &o, &low_saw);
+    prompt(0, 6, ids);
+    feed(j, ids, 6);
+    wait_for(s, &low_saw.n_token, 1);
+    o.run = (struct eng_job_run){0, LAYERS, ENG_OUT_ROWS, false, 0};
+    o.priority = high;
+    j = seen_job(s, &o, &high_saw);
+    prompt(1, STEPS, ids);
+    feed(j, ids, STEPS);
+    wait_for(s, &high_saw.n_chunk, STEPS);
+    int n = 0;
+    for (int i = 0; i < low_saw.n_token; i++)
+        n += low_saw.token_at[i] > high_saw.rows_at[0] &&
+             low_saw.token_at[i] < high_saw.rows_at[STEPS - 1];
+    assert_int_equal(low_saw.n_done, 0); /* else it says nothing */
+    eng_sched_free(s);
+    return n;
+}
+
+static void answers_yield_to_a_prompt_of_higher_priority(void **state)
+{
+    (void)state;
+    assert_in_range(tokens_meanwhile(0, 1, 8), STEPS / 8 - 1, STEPS / 8 + 1);
+    assert_in_range(tokens_meanwhile(-3, 0, 50), STEPS / 50 - 1, STEPS / 50 + 1);
+    assert_in_range(tokens_meanwhile(0, 0, 8), STEPS - 2, STEPS);
+    assert_in_range(tokens_meanwhile(1, 0, 8), STEPS - 2, STEPS);
+    assert_in_range(tokens_meanwhile(0, 1, 0), STEPS - 2, STEPS);
+}
+
+/* One row a step: while the higher answers, the lower doesn't. */
+static void priority_holds_for_answers_too(void **state)
+{
+    (void)state;
+    static struct seen low_saw, high_saw;
+    struct eng_sched *s = sched(2, 1, 1, 1);
+    struct eng_job_opt o = {.run = answer, .sample = ENG_SAMPLE_GREEDY};
+    int32_t ids[6];
+    prompt(0, 6, ids);
+    o.run.max_new_tok = CTX;
+    feed(seen_job(s, &o, &low_saw), ids, 6);
+    wait_for(s, &low_saw.n_token, 1);
+    o.priority = 1;
+    feed(seen_job(s, &o, &high_saw), ids, 6);
+    wait_for(s, &high_saw.n_done, 1);
+    wait_for(s, &low_saw.n_done, 1);
+    for (int i = 0; i < low_saw.n_token; i++)
+        assert_false(low_saw.token_at[i] > high_saw.token_at[0] &&
+                     low_saw.token_at[i] < high_saw.done_at);
+    assert_int_equal(high_saw.n_token, low_saw.n_token);
+    eng_sched_free(s);
+}
+
+/* With a target for steps, a prompt goes on by some rows beside an answer however slow the machine,
+ * by no more than a chunk however fast, and with the same outcome. */
+static void a_step_target_cuts_chunks_only(void **state)
+{
+    (void)state;
+    static struct seen want, saw, talk;
+    int32_t ids[STEPS];
+    struct eng_sched_opt so = {
+        .n_thread = 1, .max_job = 2, .n_ctx = LONG, .chunk_tok = 64, .max_row = 80};
+    struct eng_job_opt o = {.sample = ENG_SAMPLE_GREEDY};
+    o.run = (struct eng_job_run){0, LAYERS, ENG_OUT_ROWS, false, 0};
+    prompt(1, STEPS, ids);
+    for (int beside = 0; beside < 2; beside++) {
+        struct eng_sched *s = seen_sched(model, &so);
+        if (beside) {
+            int32_t few[6];
+            o.run = answer;
+            o.run.max_new_tok = LONG;
+            struct eng_job *j = seen_job(s, &o, &talk);
+            prompt(0, 6, few);
+            feed(j, few, 6);
+            wait_for(s, &talk.n_token, 1);
+            o.run = (struct eng_job_run){0, LAYERS, ENG_OUT_ROWS, false, 0};
+        }
+        struct seen *to = beside ? &saw : &want;
+        feed(seen_job(s, &o, to), ids, STEPS);
+        wait_for(s, &to->n_rows, STEPS);
+        for (int i = 0; i < to->n_chunk - 1; i++)
+            assert_in_range(to->chunk[i], beside ? 8 : 64, 64);
+        eng_sched_free(s);
+        so.step_ms = 1;
+    }
+    assert_memory_equal(saw.row, want.row, sizeof saw.row[0] * STEPS);
+}
+
+static void a_cancelled_job_is_gone_within_a_step(void **state)
+{
+    (void)state;
+    static struct seen saw;
+    struct eng_sched *s = sched(2, 4, 8, 1);
+    int32_t ids[20];
+    prompt(0, 20, ids);
+    for (int i = 0; i < 40; i++) {
+        struct eng_job *j = job(s, &answer, &saw);
+        feed(j, ids, 20);
+        if (i % 2)
+            wait_for(s, &saw.n_token, 1);
+        eng_job_close(j);
+        while (!eng_sched_has_room(s)) {
+            struct pollfd p = {eng_sched_fd(s), POLLIN, 0};
+            assert_int_equal(poll(&p, 1, 10000), 1);
+            eng_sched_poll(s);
+        }
+    }
+    struct eng_sched_stats st;
+    eng_sched_stats(s, &st);
+    assert_in_range(st.cancel_steps, 0, 1);
+    eng_sched_free(s);
+}
+
 int main(void)
 {
     const struct eng_model_opt o = {.path = tiny_make("--layers 3"), .layer_end = -1};
@@ -452,6 +495,10 @@ int main(void)
         cmocka_unit_test(poison_stays_in_its_job),
         cmocka_unit_test(closing_is_always_safe),
         cmocka_unit_test(priority_overtakes_in_prefill),
+        cmocka_unit_test(answers_yield_to_a_prompt_of_higher_priority),
+        cmocka_unit_test(priority_holds_for_answers_too),
+        cmocka_unit_test(a_step_target_cuts_chunks_only),
+        cmocka_unit_test(a_cancelled_job_is_gone_within_a_step),
     };
     const int rc = cmocka_run_group_tests(tests, NULL, NULL);
     eng_model_close(model);

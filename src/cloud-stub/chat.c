@@ -107,7 +107,7 @@ static void finish_stream(struct stub_req *r, size_t from, const char *reason,
 static void finish(struct stub_req *r, const char *reason)
 {
     struct chat *c = r->state;
-    struct api_usage u = {r->n_tok_in, r->n_tok_out};
+    struct api_usage u = {.prompt_tok = r->n_tok_in, .completion_tok = r->n_tok_out};
     struct api_head h = chat_head(r);
     struct api_call call[API_MAX_CALL];
     char id[API_MAX_CALL][API_MAX_CALL_ID + 1];

@@ -356,7 +356,8 @@ static struct api_usage usage_of(const struct edge_req *r)
     const struct edge_answer *a = &r->answer;
     return (struct api_usage){.prompt_tok =
                                   a->prompt_tok_cloud > 0 ? a->prompt_tok_cloud : r->n_prompt,
-                              .completion_tok = a->n_tok};
+                              .completion_tok = a->n_tok,
+                              .cached_tok = a->prompt_tok_cloud > 0 ? 0 : a->cached_tok};
 }
 
 static void finish_stream(struct edge_req *r, const char *finish_reason, const char *rest,

@@ -19,6 +19,7 @@ struct edge_answer {
     unsigned tier;             /* bits: who made tokens so far */
     int n_tok;                 /* tokens (from a prompt target: deltas, or what it said) */
     int prompt_tok_cloud;      /* as the prompt target counted; 0: it did not say */
+    int cached_tok;            /* of the prompt: the engine did not compute them again */
     int64_t first_us, last_us; /* monotonic; 0: no token yet */
     bool begun;                /* the client has got headers: no other status can be given */
     bool role_sent;

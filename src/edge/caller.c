@@ -52,7 +52,7 @@ static int caller_parse(struct edge_caller *c, const char *entry, struct base_er
     struct base_err why = {0};
     snprintf(place, sizeof place, "caller = %s", entry);
     *c = (struct edge_caller){0};
-    int rc = base_opt_words_check(entry, "name|listen|uid|key_sha256|classes", &why);
+    int rc = base_opt_words_check(entry, "name|listen|uid|key_sha256|classes|priority", &why);
     if (rc != 0)
         return base_err_set(err, rc, place, "%s", why.msg);
     if (base_opt_word(entry, "name", c->name, sizeof c->name) != 0 || c->name[0] == '\0')
@@ -81,6 +81,15 @@ static int caller_parse(struct edge_caller *c, const char *entry, struct base_er
             return base_err_set(err, BASE_EINVAL, place,
                                 "key_sha256 is not 64 lower-case hex digits");
         c->have_key = true;
+    }
+    rc = base_opt_word(entry, "priority", v, sizeof v);
+    if (rc == 0) {
+        char *end;
+        long n = strtol(v, &end, 10);
+        if (*end != '\0' || end == v || n < -EDGE_MAX_PRIORITY || n > EDGE_MAX_PRIORITY)
+            return base_err_set(err, BASE_EINVAL, place, "priority '%s' is not in %d..%d", v,
+                                -EDGE_MAX_PRIORITY, EDGE_MAX_PRIORITY);
+        c->priority = (int)n;
     }
     if (c->listen == EDGE_LISTEN_ANY && !c->have_uid && !c->have_key)
         return base_err_set(err, BASE_EINVAL, place, "needs one of listen, uid, key_sha256");
@@ -143,6 +152,17 @@ const struct edge_caller *edge_callers_find(const struct edge_callers *c, bool i
             return a;
     }
     return &anonymous;
+}
+
+const char *edge_caller_cache_key(const struct edge_caller *c, bool is_unix, uid_t uid,
+                                  char buf[EDGE_CACHE_KEY_MAX])
+{
+    buf[0] = '\0';
+    if (is_unix)
+        snprintf(buf, EDGE_CACHE_KEY_MAX, "%s uid=%lu", c->name, (unsigned long)uid);
+    else if (c != &anonymous)
+        snprintf(buf, EDGE_CACHE_KEY_MAX, "%s", c->name);
+    return buf;
 }
 
 bool edge_caller_may(const struct edge_caller *c, const char *data_class)

@@ -12,7 +12,7 @@
 
 enum edge_listen { EDGE_LISTEN_ANY, EDGE_LISTEN_UNIX, EDGE_LISTEN_TCP };
 
-enum { EDGE_MAX_CALLER_CLASS = 64 };
+enum { EDGE_MAX_CALLER_CLASS = 64, EDGE_MAX_PRIORITY = 100 };
 
 struct edge_caller {
     char name[64];
@@ -22,6 +22,7 @@ struct edge_caller {
     uint8_t key_sha256[BASE_SHA256_BYTES];
     char cls[EDGE_MAX_CALLER_CLASS][64]; /* that it may declare */
     int n_cls;
+    int priority; /* in the engine and in the line for it; higher first */
 };
 
 struct edge_callers {
@@ -38,6 +39,12 @@ void edge_callers_fini(struct edge_callers *c);
  * Never NULL. */
 const struct edge_caller *edge_callers_find(const struct edge_callers *c, bool is_unix, uid_t uid,
                                             const char *authorization);
+
+/* Who shares K/V of prompts (eng_job_opt.cache_key) into buf: the clients of one caller, on the unix
+ * socket those of one user. "" for strangers on TCP: they can't be told apart. Returns buf. */
+enum { EDGE_CACHE_KEY_MAX = 96 };
+const char *edge_caller_cache_key(const struct edge_caller *c, bool is_unix, uid_t uid,
+                                  char buf[EDGE_CACHE_KEY_MAX]);
 
 bool edge_caller_may(const struct edge_caller *c, const char *data_class);
 

@@ -58,7 +58,8 @@ const struct base_opt edge_opt[] = {
     {"engine.threads", BASE_OPT_INT, AT(engine_threads), 0, 256, "0", "threads", NULL,
      "Worker threads; 0: one a core."},
     {"engine.sessions", BASE_OPT_INT, AT(engine_sessions), 1, 64, "8", "requests", NULL,
-     "Requests decoded at once in one batch; each owns a K/V cache."},
+     "Requests decoded at once in one batch; each owns a K/V cache. Callers with a priority above 0 "
+     "find one more."},
     {"engine.context", BASE_OPT_INT, AT(engine_context), 16, 131072, "2048", "tokens", NULL,
      "Positions a session: prompt and answer together."},
     {"engine.chunk", BASE_OPT_INT, AT(engine_chunk), 1, 2048, "64", "tokens", NULL,
@@ -67,6 +68,22 @@ const struct base_opt edge_opt[] = {
      "Type of the K/V cache."},
     {"engine.queue", BASE_OPT_INT, AT(engine_queue), 0, 4096, "32", "requests", NULL,
      "Requests that wait for a session; more are 429."},
+    {"engine.step_ms", BASE_OPT_INT, AT(engine_step_ms), 0, 60000, "50", "ms", NULL,
+     "What a step should take at most while answers wait for its end: a prompt is read in smaller chunks "
+     "then, of 8 tokens at least. 0: in whole chunks always."},
+    {"engine.yield_steps", BASE_OPT_INT, AT(engine_yield_steps), 1, 10000, "8", "steps", NULL,
+     "While a prompt of higher priority is read, an answer gets a token in one of so many steps."},
+    {"engine.draft_tok", BASE_OPT_INT, AT(engine_draft_tok), 0, 64, "8", "tokens", NULL,
+     "Tokens by which an answer is guessed ahead from its prompt and itself, at most and where that pays. "
+     "No answer changes by it. 0: none."},
+    {"engine.cache_bytes", BASE_OPT_INT, AT(engine_cache_bytes), 0, 65536 * MIB, "67108864", "bytes",
+     NULL,
+     "K/V of ended requests, kept so that the same caller's next prompt need not be read again as far as it "
+     "begins alike. 0: none is kept."},
+    {"engine.cache_entries", BASE_OPT_INT, AT(engine_cache_entries), 1, 1024, "16", "requests", NULL,
+     "Requests of which K/V is kept, at most; the longest unused goes first."},
+    {"engine.cache_age_ms", BASE_OPT_INT, AT(engine_cache_age_ms), 1, 86400000, "600000", "ms", NULL,
+     "K/V that nobody used for so long is forgotten."},
 
     {"policy.file", BASE_OPT_STR, AT(policy_file), 0, 0, "", NULL, NULL,
      "The routing policy; empty or broken: every request stays on the device."},
@@ -74,7 +91,7 @@ const struct base_opt edge_opt[] = {
      "First local tokens held back to measure model.confidence, where the policy asks for it."},
     {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
      "Who may declare which data classes: name=NAME [listen=unix|tcp] [uid=N] [key_sha256=HEX] "
-     "[classes=a,b]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
+     "[classes=a,b] [priority=N]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
 
     {"uplink.program", BASE_OPT_STR, AT(uplink_program), 0, 0, "", NULL, NULL,
      "The uplink's executable; empty: waypost-uplink beside this program, else where it was installed."},

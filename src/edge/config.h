@@ -17,6 +17,8 @@ struct edge_config {
     char *engine_cpu, *engine_pack_cache;
     int engine_exact;
     int64_t engine_threads, engine_sessions, engine_context, engine_chunk, engine_queue;
+    int64_t engine_step_ms, engine_yield_steps, engine_draft_tok;
+    int64_t engine_cache_bytes, engine_cache_entries, engine_cache_age_ms;
     int engine_kv; /* enum edge_kv */
 
     char *policy_file;

@@ -430,9 +430,9 @@ static int job_open(struct edge_req *r, struct base_err *err)
     struct eng_sample_params sp;
     struct eng_job_run run = {.layer_begin = 0, .layer_end = h->k, .out = ENG_OUT_ROWS};
     edge_req_sampling(r, &sp);
-    int rc = eng_job_open(&h->job, r->e->sched,
-                          &(struct eng_job_opt){.run = run, .sample = sp, .lora = r->lora},
-                          on_event, r, err);
+    const struct eng_job_opt opt = {
+        .run = run, .sample = sp, .priority = r->caller->priority, .lora = r->lora};
+    int rc = eng_job_open(&h->job, r->e->sched, &opt, on_event, r, err);
     if (rc == 0)
         rc = eng_job_feed_tokens(h->job, r->prompt, r->n_prompt, err);
     h->n_fed = r->n_prompt;

@@ -74,6 +74,7 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
     struct edge_req *r = arg;
     struct local *x = r->x;
     (void)j;
+    r->answer.cached_tok = ev->n_cached_tok;
     switch (ev->kind) {
     case ENG_EV_TOKEN:
         if (!x->holding) {
@@ -147,9 +148,12 @@ static void start(struct edge_req *r)
                               .out = ENG_OUT_TOKEN,
                               .autoregress = true,
                               .max_new_tok = r->max_new - r->answer.n_tok};
-    int rc = eng_job_open(&x->job, r->e->sched,
-                          &(struct eng_job_opt){.run = run, .sample = sp, .lora = r->lora},
-                          on_event, r, &err);
+    const struct eng_job_opt opt = {.run = run,
+                                    .sample = sp,
+                                    .priority = r->caller->priority,
+                                    .lora = r->lora,
+                                    .cache_key = r->cache_key};
+    int rc = eng_job_open(&x->job, r->e->sched, &opt, on_event, r, &err);
     if (rc == 0)
         rc = feed_all(r, x, &err);
     if (rc == BASE_EINVAL && r->form != NULL && r->answer.text.len > 0)

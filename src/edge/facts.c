@@ -136,17 +136,20 @@ static void predict(struct edge_req *r)
     struct rt_facts *f = &r->facts;
     struct eng_sched_stats s = {0};
     eng_sched_stats(r->e->sched, &s);
+    const int before = eng_sched_rows_before(r->e->sched, r->caller->priority);
     set_int(f, RT_F_ENGINE_QUEUE, r->e->n_session + r->e->n_wait);
     if (!(s.prefill_tok_s > 0))
         return;
-    double first_ms = 1000.0 * (r->n_prompt + s.n_row_waiting) / s.prefill_tok_s;
+    double first_ms = 1000.0 * (r->n_prompt + before) / s.prefill_tok_s;
     set_int(f, RT_F_ENGINE_FIRST_MS, (int64_t)first_ms);
     if (!(s.decode_tok_s > 0))
         return;
     double answer_ms = 1000.0 * r->max_new / s.decode_tok_s;
-    /* Those who wait for a session come first; each holds one for about as long as this one will.
-     */
-    double turns = 1.0 + (double)r->e->n_wait / (double)r->e->cfg.engine_sessions;
+    /* Those who stand before this one in the line for a session hold one for about as long each. */
+    int n_wait = 0;
+    for (const struct edge_req *w = r->e->wait_head; w != NULL; w = w->wait_next)
+        n_wait += w->caller->priority >= r->caller->priority;
+    double turns = 1.0 + (double)n_wait / (double)r->e->cfg.engine_sessions;
     set_int(f, RT_F_ENGINE_LOCAL_MS, (int64_t)((first_ms + answer_ms) * turns));
 }
 

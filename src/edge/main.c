@@ -243,8 +243,14 @@ static int engine_start(struct edge *e, struct base_err *err)
         .max_job = 2 * (int)c->engine_sessions,
         .n_ctx = (int)c->engine_context,
         .chunk_tok = (int)c->engine_chunk,
-        .max_row = (int)(c->engine_chunk + c->engine_sessions),
-        .kv = kv_type[c->engine_kv]};
+        .max_row = (int)(c->engine_chunk + c->engine_sessions + 1),
+        .kv = kv_type[c->engine_kv],
+        .step_ms = (int)c->engine_step_ms,
+        .yield_steps = (int)c->engine_yield_steps,
+        .draft_tok = (int)c->engine_draft_tok,
+        .cache_bytes = (size_t)c->engine_cache_bytes,
+        .cache_entries = (int)c->engine_cache_entries,
+        .cache_age_ms = (int)c->engine_cache_age_ms};
     int rc = eng_sched_new(&e->sched, e->model, &o, err);
     if (rc != 0)
         return rc;

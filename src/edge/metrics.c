@@ -115,6 +115,19 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
           "That take part; fewer where their cores are wanted by others.", s.n_thread);
     counter(b, "waypost_engine_stalls_total", "Waits for a thread whose core was taken from it.",
             s.n_stall);
+    gauge(b, "waypost_engine_cancel_steps", "Most steps that a canceled job was still in.",
+          s.cancel_steps);
+    counter(b, "waypost_engine_drafts_total", "Rows drafted.", s.n_draft);
+    counter(b, "waypost_engine_drafts_right_total", "Drafted rows that became tokens.",
+            s.n_draft_right);
+    counter(b, "waypost_engine_cache_hits_total", "Prompts that began as an earlier one.",
+            s.n_cache_hit);
+    counter(b, "waypost_engine_cache_tokens_total", "Prompt tokens that were not computed again.",
+            s.n_cache_tok);
+    counter(b, "waypost_engine_cache_evictions_total", "Kept K/V forgotten: full or old.",
+            s.n_cache_evicted);
+    gauge(b, "waypost_engine_cache_bytes", "K/V kept of ended requests.", (double)s.cache_bytes);
+    gauge(b, "waypost_engine_cache_entries", "Ended requests of which K/V is kept.", s.n_cache);
     gauge(b, "waypost_uplink_ready", "1 while an uplink process is ready.",
           edge_uplink_ready(e->uplink) ? 1 : 0);
     return b->err;

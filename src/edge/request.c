@@ -206,24 +206,46 @@ static void exec_start(struct edge_req *r)
     r->exec->start(r);
 }
 
+/* Behind all who have its caller's priority or a higher one. */
 static void wait_push(struct edge_req *r)
 {
     struct edge *e = r->e;
+    struct edge_req **at = &e->wait_head;
+    while (*at != NULL && (*at)->caller->priority >= r->caller->priority)
+        at = &(*at)->wait_next;
     r->is_waiting = true;
-    r->wait_next = NULL;
-    if (e->wait_tail != NULL)
-        e->wait_tail->wait_next = r;
-    else
-        e->wait_head = r;
-    e->wait_tail = r;
+    r->wait_next = *at;
+    *at = r;
+    if (r->wait_next == NULL)
+        e->wait_tail = r;
     e->n_wait++;
 }
 
-/* Requests that are canceled faster than the engine steps leave it full of closed jobs for a while.
- */
-static bool session_free(const struct edge *e)
+/* Who must leave a full line so that r gets in: the last of a lower priority. A request that had
+ * already been accepted for a prompt target is never turned away. NULL: nobody. */
+static struct edge_req *wait_yields(const struct edge *e, const struct edge_req *r)
 {
-    return e->n_session < e->cfg.engine_sessions && eng_sched_has_room(e->sched);
+    struct edge_req *out = NULL;
+    for (struct edge_req *w = e->wait_head; w != NULL; w = w->wait_next) {
+        if (w->caller->priority < r->caller->priority && w->fallback_why[0] == '\0')
+            out = w;
+    }
+    return out;
+}
+
+static void queue_full(struct edge_req *r)
+{
+    edge_req_fail_f(r, 429, "rate_limit_error", "queue_full",
+                    "The device is busy: %d requests are waiting.", r->e->n_wait);
+}
+
+/* Those of a priority above 0 find one session more, that others can't take. Requests that are
+ * canceled faster than the engine steps leave it full of closed jobs for a while. */
+static bool session_free(const struct edge_req *r)
+{
+    const struct edge *e = r->e;
+    return e->n_session < e->cfg.engine_sessions + (r->caller->priority > 0) &&
+           eng_sched_has_room(e->sched);
 }
 
 void edge_req_run(struct edge_req *r, const struct edge_exec *x)
@@ -237,17 +259,18 @@ void edge_req_run(struct edge_req *r, const struct edge_exec *x)
         exec_start(r);
         return;
     }
-    if (session_free(e) && e->n_wait == 0) {
+    const bool first = e->wait_head == NULL || e->wait_head->caller->priority < r->caller->priority;
+    if (first && session_free(r)) {
         r->has_session = true;
         e->n_session++;
         exec_start(r);
         return;
     }
-    /* A request that had already been accepted for a prompt target is never turned away now. */
     if (e->n_wait >= e->cfg.engine_queue && r->fallback_why[0] == '\0') {
-        edge_req_fail_f(r, 429, "rate_limit_error", "queue_full",
-                        "The device is busy: %d requests are waiting.", e->n_wait);
-        return;
+        struct edge_req *last = wait_yields(e, r);
+        queue_full(last != NULL ? last : r);
+        if (last == NULL)
+            return;
     }
     wait_push(r);
 }
@@ -261,7 +284,7 @@ void edge_req_housekeeping(void *arg)
         if (r->ended)
             req_free(r);
     }
-    while (e->wait_head != NULL && session_free(e)) {
+    while (e->wait_head != NULL && session_free(e->wait_head)) {
         struct edge_req *r = e->wait_head;
         e->wait_head = r->wait_next;
         if (e->wait_head == NULL)
@@ -365,11 +388,12 @@ static int max_prompt_tok(const struct edge *e)
     return (int)e->cfg.engine_context - 1; /* one answer token at least */
 }
 
-static void prompt_too_long(struct edge_req *r)
+static void prompt_too_long(struct edge_req *r, const char *more, size_t n, const char *unit)
 {
     edge_req_fail_f(r, 400, "invalid_request_error", "context_length_exceeded",
-                    "The prompt does not fit: at most %d tokens (engine.context less one).",
-                    max_prompt_tok(r->e));
+                    "The prompt has %s%zu %s and does not fit: at most %d tokens (engine.context "
+                    "less one for the answer).",
+                    more, n, unit, max_prompt_tok(r->e));
 }
 
 /* Messages -> r->prompt, r->max_new. false: answered with an error. */
@@ -377,17 +401,18 @@ static bool prompt_encode(struct edge_req *r)
 {
     struct edge *e = r->e;
     const struct eng_tok *t = eng_model_tok(e->model);
-    int max_tok = max_prompt_tok(e);
+    const int count_tok = 4 * (int)e->cfg.engine_context; /* so far it is told how many there are */
     struct base_err err = {0};
     int rc;
     if (r->api.is_chat) {
-        rc = edge_form_encode(r, max_tok, &err);
+        rc = edge_form_encode(r, count_tok, &err);
     } else {
-        rc = eng_tok_encode(t, r->api.msg[0].content, r->api.msg[0].len, ENG_TOK_BOS, max_tok,
+        rc = eng_tok_encode(t, r->api.msg[0].content, r->api.msg[0].len, ENG_TOK_BOS, count_tok,
                             &r->prompt, &r->n_prompt, &err);
     }
-    if (rc == BASE_ELIMIT) {
-        prompt_too_long(r);
+    if (rc == BASE_ELIMIT || (rc == 0 && r->n_prompt > max_prompt_tok(e))) {
+        prompt_too_long(r, rc == 0 ? "" : "more than ", (size_t)(rc == 0 ? r->n_prompt : count_tok),
+                        "tokens");
         return false;
     }
     if (rc == 0 && r->n_prompt == 0) {
@@ -427,7 +452,7 @@ static bool request_read(struct edge_req *r, bool is_chat)
     int rc = api_request_parse(&r->api, &r->arena, is_chat, body, len, &why);
     /* Detectors and tokenizer would hold up everybody else for seconds. */
     if (rc == 0 && r->api.content_bytes > r->e->max_prompt_bytes) {
-        prompt_too_long(r);
+        prompt_too_long(r, "", r->api.content_bytes, "bytes");
         return false;
     }
     if (rc == 0)
@@ -497,6 +522,7 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     edge_answer_init(&r->answer, (size_t)e->cfg.limit_answer_bytes);
     r->caller = edge_callers_find(&e->callers, net_req_is_unix(http), net_req_peer_uid(http),
                                   net_req_header(http, "authorization"));
+    edge_caller_cache_key(r->caller, net_req_is_unix(http), net_req_peer_uid(http), r->cache_key);
     r->next = e->req_head;
     if (r->next != NULL)
         r->next->prev = r;

@@ -34,6 +34,7 @@ struct edge_req {
     uint8_t decision_id[16];  /* ours, random: joins the decision log and the ledger */
     char completion_id[48];   /* "chatcmpl-…" */
     const struct edge_caller *caller;
+    char cache_key[EDGE_CACHE_KEY_MAX];
     int64_t start_us, created_us; /* monotonic, real */
     int64_t deadline_us;          /* monotonic */
     struct net_timer *deadline;

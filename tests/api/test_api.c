@@ -170,7 +170,7 @@ static void what_we_stream_reads_back(void **state)
     assert_int_equal(api_chunk_write(&h, true, "hel\"lo\n", 7, &lp, 1, NULL, NULL, &b), 0);
     assert_int_equal(api_chunk_write(&h, false, "bad\xff", 4, NULL, 0, NULL, NULL, &b), 0);
     assert_int_equal(api_chunk_write(&h, false, "", 0, NULL, 0, "stop", &route, &b), 0);
-    struct api_usage u = {3, 4};
+    struct api_usage u = {.prompt_tok = 3, .completion_tok = 4, .cached_tok = 2};
     assert_int_equal(api_usage_chunk_write(&h, &u, &b), 0);
     assert_int_equal(api_done_write(&b), 0);
 
@@ -240,7 +240,7 @@ static void whole_answers_are_json(void **state)
     struct base_buf b;
     base_buf_init(&b, 1 << 16);
     struct api_head h = {.is_chat = false, .id = "cmpl-1", .model = "m", .created_s = 5};
-    struct api_usage u = {1, 2};
+    struct api_usage u = {.prompt_tok = 1, .completion_tok = 2, .cached_tok = 1};
     struct api_logprob lp = {.token = "a", .len = 1, .logprob = -0.25f};
     assert_int_equal(api_response_write(&h, "a", 1, NULL, 0, &lp, 1, "length", &u, NULL, &b), 0);
     json_t *o = json_loadb((const char *)b.data, b.len, 0, NULL);

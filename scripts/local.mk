@@ -2,6 +2,7 @@
 # with what git knows.
 EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/bench-engine \
+	scripts/bench-sched \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \

@@ -12,10 +12,6 @@
 #include "engine/kernels/kern_impl.h"
 #include "engine/quant_block.h"
 
-#define UNROLL _Pragma("GCC unroll 32")
-#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-#define SPECIALISE static inline __attribute__((always_inline))
-
 enum { HALF = 8 /* outputs in a register */, SLICE_BYTES = 128 << 10 };
 
 static inline __m256i load(const uint8_t *p)

@@ -18,6 +18,22 @@ enum {
 #define KERN_GELU_1 1.5957691f
 #define KERN_GELU_3 (1.5957691f * 0.044715f)
 
+/* A loop of a fixed count, unrolled, so that arrays of vectors live in registers; and functions that
+ * are copied to where they are called, so that types and counts are constants there. With a
+ * sanitizer both are plain: a hundred copies of checked code would take minutes to compile. */
+#ifdef WP_SANITIZED
+#define UNROLL
+#define SPECIALISE static inline
+#else
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+#define SPECIALISE static inline __attribute__((always_inline))
+#endif
+#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
+
 /* n rounded up to whole groups of lanes: the distance of unpacked rows in scratch, in floats. */
 static inline size_t kern_pad(int n)
 {

@@ -10,10 +10,6 @@
 #include "engine/kernels/kern_impl.h"
 #include "engine/quant_block.h"
 
-#define UNROLL _Pragma("GCC unroll 32")
-#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-#define SPECIALISE static inline __attribute__((always_inline))
-
 enum { SLICE_BYTES = 128 << 10 }; /* of panels, that a next group of rows finds in L2 */
 
 static inline __m512i load(const uint8_t *p)
@@ -24,8 +20,13 @@ static inline __m512i load(const uint8_t *p)
 /* v shifted left (negative: right) within bytes that keep only `mask`, into low. */
 SPECIALISE __m512i or_field(__m512i low, __m512i v, int left, int mask)
 {
+#ifdef WP_SANITIZED /* not inlined: no immediate count */
+    const __m512i moved = left >= 0 ? _mm512_sll_epi16(v, _mm_cvtsi32_si128(left))
+                                    : _mm512_srl_epi16(v, _mm_cvtsi32_si128(-left));
+#else
     const __m512i moved =
         left >= 0 ? _mm512_slli_epi16(v, (unsigned)left) : _mm512_srli_epi16(v, (unsigned)-left);
+#endif
     enum { A_OR_B_AND_C = 0xf8 };
     return _mm512_ternarylogic_epi32(low, moved, _mm512_set1_epi8((char)mask), A_OR_B_AND_C);
 }
@@ -119,7 +120,7 @@ SPECIALISE __m512i start(struct pack_form f, int32_t minus)
 {
     if (f.min)
         return _mm512_setzero_si512();
-    return _mm512_slli_epi32(_mm512_set1_epi32(minus), (unsigned)f.off_log2);
+    return _mm512_sll_epi32(_mm512_set1_epi32(minus), _mm_cvtsi32_si128(f.off_log2));
 }
 
 /* One panel for a group of g rows at r0. */

@@ -29,16 +29,6 @@
 
 enum { V_N = KERN_LANES / V_W }; /* vectors that hold 32 lanes */
 
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-/* A loop of a fixed count, unrolled, so that arrays of vectors live in registers. */
-#define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
-/* `type` and counts are constants where these are called: one copy of the loop for each. */
-#define SPECIALISE static inline __attribute__((always_inline))
-
 SPECIALISE void scale_codes(vb q, float d, vf *w)
 {
     vf ds = v_set1(d);

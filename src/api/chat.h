@@ -101,7 +101,7 @@ struct api_head {
 
 struct api_usage {
     int prompt_tok, completion_tok;
-    int cached_tok; /* of prompt_tok: known from an earlier request */
+    int cached_tok; /* of prompt_tok: known from an earlier request; -1: nobody can tell */
 };
 
 /* One SSE event `data: {…}\n\n`. The first chunk carries the role (first = true), the last the

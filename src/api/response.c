@@ -131,12 +131,12 @@ static void set_choices(json_t *o, json_t *choice, bool *ok)
 
 static void set_usage(json_t *o, const struct api_usage *u, bool *ok)
 {
-    api_json_set(o, "usage",
-                 json_pack("{s:i,s:i,s:i,s:{s:i}}", "prompt_tokens", u->prompt_tok,
-                           "completion_tokens", u->completion_tok, "total_tokens",
-                           u->prompt_tok + u->completion_tok, "prompt_tokens_details",
-                           "cached_tokens", u->cached_tok),
-                 ok);
+    json_t *usage = json_pack("{s:i,s:i,s:i}", "prompt_tokens", u->prompt_tok, "completion_tokens",
+                              u->completion_tok, "total_tokens", u->prompt_tok + u->completion_tok);
+    if (u->cached_tok >= 0)
+        api_json_set(usage, "prompt_tokens_details",
+                     json_pack("{s:i}", "cached_tokens", u->cached_tok), ok);
+    api_json_set(o, "usage", usage, ok);
 }
 
 int api_chunk_write(const struct api_head *h, bool first, const char *text, size_t len,

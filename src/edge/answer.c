@@ -357,7 +357,7 @@ static struct api_usage usage_of(const struct edge_req *r)
     return (struct api_usage){.prompt_tok =
                                   a->prompt_tok_cloud > 0 ? a->prompt_tok_cloud : r->n_prompt,
                               .completion_tok = a->n_tok,
-                              .cached_tok = a->prompt_tok_cloud > 0 ? 0 : a->cached_tok};
+                              .cached_tok = (a->tier & EDGE_TIER_CLOUD) != 0 ? -1 : a->cached_tok};
 }
 
 static void finish_stream(struct edge_req *r, const char *finish_reason, const char *rest,

@@ -18,8 +18,8 @@ enum {
 #define KERN_GELU_1 1.5957691f
 #define KERN_GELU_3 (1.5957691f * 0.044715f)
 
-/* A loop of a fixed count, unrolled, so that arrays of vectors live in registers; and functions that
- * are copied to where they are called, so that types and counts are constants there. With a
+/* A loop of a fixed count, unrolled, so that arrays of vectors live in registers; and functions
+ * that are copied to where they are called, so that types and counts are constants there. With a
  * sanitizer both are plain: a hundred copies of checked code would take minutes to compile. */
 #ifdef WP_SANITIZED
 #define UNROLL

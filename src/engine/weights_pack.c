@@ -15,6 +15,7 @@ enum { SLICE_PANELS = 8 };
 
 /* The matrices of a layer, or the head. */
 struct set {
+    const struct gguf_file *file;
     struct eng_matrix *of[ENG_MAX_LAYER_TENSORS];
     int n;
 };
@@ -23,7 +24,7 @@ static struct set layer_set(struct eng_model *m, int l)
 {
     struct eng_tensor_spec spec[ENG_MAX_LAYER_TENSORS];
     const int n = eng_layer_spec(&m->c, spec);
-    struct set s = {.n = 0};
+    struct set s = {.file = m->file};
     for (int i = 0; i < n; i++) {
         if (spec[i].n_out > 0)
             s.of[s.n++] = (struct eng_matrix *)((char *)&m->w.layer[l] + spec[i].offset);
@@ -33,7 +34,7 @@ static struct set layer_set(struct eng_model *m, int l)
 
 static struct set set_at(struct eng_model *m, int l)
 {
-    return l < m->layer_end ? layer_set(m, l) : (struct set){.of = {&m->w.head}, .n = 1};
+    return l < m->layer_end ? layer_set(m, l) : (struct set){m->file, {&m->w.head}, 1};
 }
 
 /* One past the last set: the layers held, then the head. */
@@ -75,6 +76,11 @@ static void pack_slice(void *arg, int slice, int worker)
         const int p0 = slice * SLICE_PANELS;
         const int p1 = p0 + SLICE_PANELS < x->p.n_panel ? p0 + SLICE_PANELS : x->p.n_panel;
         pack_panels(&x->p, x->t.data, x->t.row_bytes, p0, p1, (uint8_t *)(uintptr_t)x->p.data);
+        /* At once: a head's file pages may be more than all else. */
+        const size_t at = (size_t)p0 * PACK_OUT * x->t.row_bytes;
+        const size_t end = (size_t)p1 * PACK_OUT * x->t.row_bytes;
+        gguf_advise(s->file, (const uint8_t *)x->t.data + at,
+                    (end < x->t.n_bytes ? end : x->t.n_bytes) - at, false);
         return;
     }
 }

@@ -9,6 +9,7 @@ enum {
     LIST_STEPS = 4096, /* of the grammar's automaton: to list more than these take is slower than a
                           draw or two that are refused */
     DRAWS = 3,         /* refused, until the list is made all the same */
+    SPARE = 64,        /* looked at beyond top_k, as some may be refused */
 };
 
 struct cand {
@@ -361,16 +362,25 @@ static int32_t draw(struct eng_sampler *s, const float *logits)
 
 /* ---- held to a grammar ---- */
 
+static bool cuts_shares(const struct eng_sampler *s)
+{
+    return (s->p.top_k > 0 && s->p.top_k < s->n_vocab) || s->p.top_p < 1.0f;
+}
+
 /* The same cuts over the tokens of list[n] alone. */
 static int32_t draw_listed(struct eng_sampler *s, const float *logits, int n)
 {
     const struct eng_sample_params *p = &s->p;
-    for (int i = 0; i < n; i++)
+    int best = 0;
+    for (int i = 0; i < n; i++) {
         s->cand[i] = (struct cand){logits[s->list[i]], s->list[i]};
-    qsort(s->cand, (size_t)n, sizeof *s->cand, cand_cmp);
-    const float max = s->cand[0].logit;
+        best = cand_cmp(&s->cand[i], &s->cand[best]) < 0 ? i : best;
+    }
+    const float max = s->cand[best].logit;
     if (p->temperature <= 0.0f || n == 1 || !isfinite(max))
-        return s->cand[0].id;
+        return s->cand[best].id;
+    if (cuts_shares(s))
+        qsort(s->cand, (size_t)n, sizeof *s->cand, cand_cmp);
     if (p->top_k > 0 && p->top_k < n)
         n = p->top_k;
     if (p->top_p < 1.0f) {
@@ -382,45 +392,112 @@ static int32_t draw_listed(struct eng_sampler *s, const float *logits, int n)
     return draw_one(s, n, max);
 }
 
+/* Takes refused tokens out of the logits until the likeliest is allowed, which is *token.
+ * BASE_EBUSY: too many were refused. */
+static int best_allowed(struct eng_sampler *s, float *logits, int32_t *token)
+{
+    for (int i = 0; i <= DRAWS; i++) {
+        *token = argmax(logits, s->n_vocab);
+        if (!isfinite(logits[*token]))
+            break;
+        const int may = eng_grammar_allows(s->form, *token);
+        if (may != 0)
+            return may < 0 ? may : 0;
+        logits[*token] = -INFINITY;
+    }
+    return BASE_EBUSY;
+}
+
 /* Where nearly everything is allowed, drawing from everything and looking afterwards gives the same
- * shares as drawing from what is allowed, at the cost of a look; but not if a cut counts shares of
- * the whole. BASE_EBUSY: the draws were refused. */
-static int pick_then_look(struct eng_sampler *s, float *logits, int32_t *token)
+ * shares as drawing from what is allowed, at the cost of a look. The likeliest is allowed already:
+ * min-p measures by it. BASE_EBUSY: the draws were refused. */
+static int draw_then_look(struct eng_sampler *s, float *logits, int32_t *token)
 {
     for (int i = 0; i < DRAWS; i++) {
-        *token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
+        *token = draw(s, logits);
         if (*token < 0)
             return BASE_EINTERNAL;
         const int may = eng_grammar_allows(s->form, *token);
         if (may != 0)
             return may < 0 ? may : 0;
         logits[*token] = -INFINITY;
-        if (isnan(highest(logits, s->n_vocab)))
-            break;
     }
     return BASE_EBUSY;
+}
+
+/* cand[n], best first -> the allowed ones among them, until there are top_k or they weigh top_p of
+ * the sum, in which those behind count as allowed: looking at each would cost more than they weigh.
+ * Their number; BASE_EBUSY: too few are there. */
+static int cut_allowed(struct eng_sampler *s, int n, float max)
+{
+    const struct eng_sample_params *p = &s->p;
+    const bool top_k = p->top_k > 0 && p->top_k < s->n_vocab;
+    double sum = 0.0, mass = 0.0;
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        sum += weight(s, s->cand[i].logit, max);
+    for (int i = 0; i < n && (top_k ? kept < p->top_k : mass < (double)p->top_p * sum); i++) {
+        const struct cand now = s->cand[i];
+        const int may = eng_grammar_allows(s->form, now.id);
+        if (may < 0)
+            return may;
+        if (may > 0) {
+            s->cand[kept++] = now;
+            mass += weight(s, now.logit, max);
+        } else {
+            sum -= weight(s, now.logit, max);
+        }
+    }
+    return kept == 0 || (top_k && kept < p->top_k) ? BASE_EBUSY : kept;
+}
+
+/* A draw by top-k or top-p over what is allowed. */
+static int draw_cut(struct eng_sampler *s, const float *logits, float max, int32_t *token)
+{
+    const struct eng_sample_params *p = &s->p;
+    int n;
+    if (p->top_k > 0 && p->top_k < s->n_vocab - SPARE) {
+        n = collect(s, logits, max, 0.0);
+        keep_best(s->cand, n, p->top_k + SPARE);
+        n = p->top_k + SPARE;
+        qsort(s->cand, (size_t)n, sizeof *s->cand, cand_cmp);
+    } else if (p->top_p < 1.0f) {
+        n = cut_unlikely(s, logits, max);
+    } else {
+        return BASE_EBUSY;
+    }
+    n = cut_allowed(s, n, max);
+    if (n < 0)
+        return n;
+    if (p->top_k > 0 && p->top_p < 1.0f) {
+        double sum = 0.0;
+        for (int i = 0; i < n; i++)
+            sum += weight(s, s->cand[i].logit, max);
+        n = cut_top_p(s, n, max, sum);
+    }
+    *token = draw_one(s, n, max);
+    return *token >= 0 ? 0 : BASE_EINTERNAL;
 }
 
 /* What is done depends on the grammar, the logits and the seed alone, never on what was done
  * before: the same seed gives the same answer. */
 static int pick_held(struct eng_sampler *s, float *logits, int32_t *token)
 {
-    const struct eng_sample_params *p = &s->p;
-    const bool cuts = p->temperature > 0.0f &&
-                      ((p->top_k > 0 && p->top_k < s->n_vocab) || p->top_p < 1.0f || p->min_p > 0);
     int rc = eng_grammar_forced(s->form, token, 1);
     if (rc != 0)
         return rc < 0 ? rc : 0;
     int n = BASE_EBUSY;
     if (2 * eng_grammar_width(s->form) < s->n_vocab)
         n = eng_grammar_list(s->form, s->list, LIST_STEPS);
-    if (n == BASE_EBUSY && !cuts) {
-        rc = pick_then_look(s, logits, token);
+    if (n == BASE_EBUSY) {
+        rc = best_allowed(s, logits, token);
+        if (rc == 0 && s->p.temperature > 0.0f)
+            rc = cuts_shares(s) ? draw_cut(s, logits, logits[*token], token)
+                                : draw_then_look(s, logits, token);
         if (rc != BASE_EBUSY)
             return rc;
-    }
-    if (n == BASE_EBUSY)
         n = eng_grammar_list(s->form, s->list, 0);
+    }
     if (n < 0)
         return n;
     *token = draw_listed(s, logits, n);

@@ -535,10 +535,12 @@ static void draws_have_the_allowed_shares(void **state)
     enum { DRAWS = 6000, MAX = 1024 };
     const int n_vocab = eng_tok_n_vocab(tok);
     static const char *const grammar[] = {"a = [a-f] ;", "a = [^a-f] [^\\x00]* ;"};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         struct eng_sample_params p = ENG_SAMPLE_GREEDY;
         p.temperature = 0.9f;
-        p.top_p = i < 2 ? 1.0f : 0.9f;
+        p.top_p = i / 2 == 1 ? 0.9f : 1.0f;
+        p.top_k = i / 2 == 2 ? 5 : 0;
+        p.min_p = i / 2 == 3 ? 0.2f : 0.0f;
         float logits[MAX], work[MAX];
         int32_t list[MAX];
         int count[MAX] = {0};
@@ -566,7 +568,25 @@ static void draws_have_the_allowed_shares(void **state)
             kept += i < 2 || count[list[k]] > 0 ? share : 0;
         }
         assert_int_equal(seen, DRAWS); /* nothing else was drawn */
-        assert_true(i < 2 ? kept > 0.99 : kept > 0.85 && kept < 0.98);
+        double best = 0, least = 1;
+        int n_kept = 0;
+        for (int k = 0; k < n; k++) {
+            const double share = exp((double)logits[list[k]] / 0.9) / sum;
+            best = share > best ? share : best;
+            if (count[list[k]] > 0) {
+                least = share < least ? share : least;
+                n_kept++;
+            }
+        }
+        if (i / 2 == 1)
+            assert_true(kept > 0.85 && kept < 0.98);
+        else if (i / 2 == 2)
+            assert_int_equal(n_kept, 5);
+        else if (i / 2 == 3)
+            assert_true(least >= 0.2 * best * 0.999);
+        for (int k = 0; k < n && i / 2 > 0; k++) /* what is kept is the best */
+            assert_true(count[list[k]] > 0 ||
+                        exp((double)logits[list[k]] / 0.9) / sum <= least * 1.3);
         for (int k = 0; k < n; k++) {
             const double want = exp((double)logits[list[k]] / 0.9) / sum / kept * DRAWS;
             if (count[list[k]] > 0 && fabs(count[list[k]] - want) > 5 * sqrt(want) + 3)

@@ -1,7 +1,7 @@
-/* sample_schema MODEL SCHEMAS.json ANSWERS [SEED]: that many answers to each schema at temperature
- * 1, held to it, as JSON lines {"schema", "text", "ended"}, and in the end one line with what
- * holding costs: CPU time of a pick with and without the grammar on the same logits, beside a step
- * of one row. scripts/check-schema reads it. */
+/* sample_schema MODEL SCHEMAS.json ANSWERS [SEED [TOP_P]]: that many answers to each schema at
+ * temperature 1, held to it, as JSON lines {"schema", "text", "ended"}, and in the end one line
+ * with what holding costs: CPU time of a pick with and without the grammar on the same logits,
+ * beside a step of one row. scripts/check-schema reads it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +75,7 @@ struct run {
     struct eng_vocab *v;
     struct eng_exec *exec;
     struct eng_session *session[ROWS];
+    float top_p;
     float *logits, *work; /* [ROWS][n_vocab]; [n_vocab] */
     int n_vocab;
     struct times step, held, free, compile;
@@ -138,6 +139,7 @@ static void begin(struct run *x, struct answer *a, struct eng_grammar *g, uint64
     *a = (struct answer){.token = -1};
     p.temperature = 1.0f;
     p.seed = seed;
+    p.top_p = x->top_p;
     if (eng_sampler_new(&a->free, &p, x->n_vocab, &err) != 0)
         die("sampler", err.msg);
     p.grammar = g;
@@ -253,7 +255,7 @@ int main(int argc, char **argv)
     struct run x = {0};
     struct base_err err = {0};
     if (argc < 4)
-        die("usage", "sample_schema MODEL SCHEMAS.json ANSWERS [SEED]");
+        die("usage", "sample_schema MODEL SCHEMAS.json ANSWERS [SEED [TOP_P]]");
     json_error_t je;
     json_t *list = json_load_file(argv[2], 0, &je);
     if (list == NULL)
@@ -278,6 +280,7 @@ int main(int argc, char **argv)
     x.work = malloc(sizeof *x.work * (size_t)x.n_vocab);
     if (x.logits == NULL || x.work == NULL)
         die("memory", strerror(errno));
+    x.top_p = argc > 5 ? strtof(argv[5], NULL) : 1.0f;
     const uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
     size_t i;
     json_t *one;

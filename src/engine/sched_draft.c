@@ -41,7 +41,10 @@ int sched_lookup(const int32_t *tok, int n, int32_t *out, int max)
     return 0;
 }
 
-/* Least squares over the sizes seen. */
+#define ROW_PRIOR (1.0 / 3) /* what a row is taken to cost until it is known */
+
+/* Least squares over the sizes seen. Of one size there is no slope to see: then what was known
+ * fades, so that one disturbed step does not end drafting for good. */
 static void fit(struct sched_cost *c)
 {
     double w = 0, x = 0, y = 0, xx = 0, xy = 0;
@@ -54,8 +57,10 @@ static void fit(struct sched_cost *c)
         xy += wn * n * c->us[n];
     }
     const double spread = w * xx - x * x;
-    if (spread < 0.03 * w * w)
-        return; /* of one size there is no slope to see: what was known stays */
+    if (spread < 0.03 * w * w) {
+        c->row += c->row > 0 ? 0.02 * (ROW_PRIOR - c->row) : 0;
+        return;
+    }
     const double slope = (w * xy - x * y) / spread, fixed = (y - slope * x) / w;
     /* A row costs something, and a step is never all rows. */
     c->row = fixed <= slope / 4 ? 4.0 : slope / fixed;
@@ -70,13 +75,13 @@ void sched_cost_add(struct sched_cost *c, int n_row, int64_t us)
     const double most = *seen > 0 ? *seen * 1.03 : (double)us;
     *seen = (double)us < most ? (double)us : most;
     for (int n = 1; n <= SCHED_COST_ROWS; n++)
-        c->weight[n] *= 0.98;
+        c->weight[n] *= 0.95;
     c->weight[n_row] = 1.0;
     fit(c);
 }
 
 bool sched_cost_pays(const struct sched_cost *c, double right, int n_row, double n_tok)
 {
-    const double row = c->row > 0 ? c->row : 1.0 / 3;
+    const double row = c->row > 0 ? c->row : ROW_PRIOR;
     return right * (1.0 + row * n_row) > row * n_tok;
 }

@@ -266,6 +266,16 @@ static void rows_must_pay(void **state)
     for (int i = 0; i < 1000; i++)
         sched_cost_add(&c, 1 + i % 8, 8000 - 100 * (i % 8)); /* more rows, less time */
     assert_true(c.row > 0 && sched_cost_pays(&c, 0.1, 1, 1));
+    /* One slow step is not the last word. */
+    c = (struct sched_cost){0};
+    sched_cost_add(&c, 1, 1000);
+    sched_cost_add(&c, 2, 50000);
+    assert_false(sched_cost_pays(&c, 0.5, 1, 1));
+    for (int i = 0; i < 400; i++)
+        sched_cost_add(&c, 1, 1000);
+    assert_true(sched_cost_pays(&c, 0.5, 1, 1));
+    sched_cost_add(&c, 2, 1100);
+    assert_true(c.row < 0.15);
     sched_cost_add(&c, 0, 1);
     sched_cost_add(&c, SCHED_COST_ROWS + 1, 1);
     assert_true(sched_cost_pays(&c, 0.1, 1, 1));

@@ -125,7 +125,7 @@ def main():
     a = p.parse_args()
     source, result, failed = source_of(a.model, a.cache, a.grid), [], []
     print(f"{source.name}, {os.path.getsize(source) / 1e6:.1f} MB; {pathlib.Path(a.text).name}")
-    print(f"{'type':8} {'writer':12} {'MB':>8} {'perplexity':>11} {'of exact':>9} {'KL':>10} {'same top':>9}")
+    print(f"{'type':8} {'writer':12} {'MB':>8} {'perplexity':>11} {'of exact':>9} {'±':>7} {'KL':>10} {'same top':>9}")
     with tempfile.TemporaryDirectory(dir=a.cache) as d:
         calibration = None
         if a.calibration_text:
@@ -144,7 +144,7 @@ def main():
                 c["bytes"] = target.stat().st_size
                 row[who] = c
                 print(f"{kind:8} {who:12} {c['bytes'] / 1e6:8.1f} {c['perplexity']:11.4f} "
-                      f"{c['perplexity'] / c['perplexity_original']:9.4f} {c['kl']:10.6f} "
+                      f"{c['perplexity'] / c['perplexity_original']:9.4f} {c['ratio_stderr']:7.4f} {c['kl']:10.6f} "
                       f"{100 * c['same_top']:8.2f}%", flush=True)
             rms, top = logits_rms(a.ctl, target, list(range(200, 264)))
             text = generate(target, "The capital of France is", 12)

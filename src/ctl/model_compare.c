@@ -10,6 +10,7 @@
 struct pair {
     struct ctl_run run[2]; /* original, other */
     struct ctl_comparison sum;
+    double diff_sq; /* of the differences between both, for their variance */
 };
 
 static int top_of(const float *logits, int n)
@@ -20,7 +21,7 @@ static int top_of(const float *logits, int n)
     return top;
 }
 
-/* One prediction of both, with the token that came; id < 0: the text ends. */
+/* One prediction of both, with the token that came. */
 static void score(struct pair *p, const float *a, const float *b, int32_t id)
 {
     const int n = p->run[0].n_vocab;
@@ -32,8 +33,10 @@ static void score(struct pair *p, const float *a, const float *b, int32_t id)
             kl += exp(log_p) * (log_p - ((double)b[i] - zb));
     }
     p->sum.n++;
-    p->sum.nll[0] += za - (double)a[id];
-    p->sum.nll[1] += zb - (double)b[id];
+    const double nll[2] = {za - (double)a[id], zb - (double)b[id]};
+    p->sum.nll[0] += nll[0];
+    p->sum.nll[1] += nll[1];
+    p->diff_sq += (nll[1] - nll[0]) * (nll[1] - nll[0]);
     p->sum.kl += kl;
     p->sum.kl_max = kl > p->sum.kl_max ? kl : p->sum.kl_max;
     p->sum.same_top += top_of(a, n) == top_of(b, n);
@@ -105,6 +108,9 @@ int ctl_compare(const struct ctl_model_args *a, const char *original, const char
     const double n = (double)p.sum.n;
     out->nll[0] /= n;
     out->nll[1] /= n;
+    const double diff = out->nll[1] - out->nll[0];
+    const double var = p.diff_sq / n - diff * diff;
+    out->ratio_err = var > 0.0 ? sqrt(var / n) : 0.0;
     out->kl /= n;
     out->same_top /= n;
     return 0;
@@ -112,16 +118,18 @@ int ctl_compare(const struct ctl_model_args *a, const char *original, const char
 
 json_t *ctl_comparison_json(const struct ctl_comparison *c)
 {
-    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)c->n,
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "tokens", (json_int_t)c->n,
                      "perplexity_original", exp(c->nll[0]), "perplexity", exp(c->nll[1]),
-                     "same_top", c->same_top, "kl", c->kl, "kl_max", c->kl_max);
+                     "ratio_stderr", c->ratio_err, "same_top", c->same_top, "kl", c->kl, "kl_max",
+                     c->kl_max);
 }
 
 void ctl_comparison_print(const struct ctl_comparison *c)
 {
     printf("over %lld predictions\n", (long long)c->n);
-    printf("perplexity      %.4f, the original's %.4f (%+.2f %%)\n", exp(c->nll[1]), exp(c->nll[0]),
-           100.0 * (exp(c->nll[1] - c->nll[0]) - 1.0));
+    printf("perplexity      %.4f, the original's %.4f (%+.2f %%, standard error %.2f)\n",
+           exp(c->nll[1]), exp(c->nll[0]), 100.0 * (exp(c->nll[1] - c->nll[0]) - 1.0),
+           100.0 * c->ratio_err);
     printf("same top token  %.2f %%\n", 100.0 * c->same_top);
     printf("KL divergence   %.6f on average, %.4f at most\n", c->kl, c->kl_max);
 }

@@ -7,11 +7,12 @@
 #include "ctl/model.h"
 
 struct ctl_comparison {
-    int64_t n;     /* predictions scored */
-    double nll[2]; /* mean negative log-likelihood: original, other */
-    double kl; /* mean Kullback-Leibler divergence of other's distribution from the original's */
-    double kl_max;   /* of one prediction */
-    double same_top; /* share with the same likeliest token */
+    int64_t n;        /* predictions scored */
+    double nll[2];    /* mean negative log-likelihood: original, other */
+    double ratio_err; /* standard error of their difference, and so of the perplexities' ratio */
+    double kl;        /* mean Kullback-Leibler divergence from the original's distribution */
+    double kl_max;    /* of one prediction */
+    double same_top;  /* share with the same likeliest token */
 };
 
 /* Runs a->text through both, chunk by chunk as `model perplexity` does, with the original's token

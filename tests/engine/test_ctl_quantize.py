@@ -70,6 +70,7 @@ def report(src, d, text):
        < tensor["blk.0.attn_q.weight"]["relative_error"] < 0.12, "each tensor's error")
     c = doc["comparison"]
     ok(c["tokens"] > 500 and 0 < c["kl"] < c["kl_max"] and 0.5 < c["same_top"] < 1
+       and 0 < c["ratio_stderr"] < 0.1
        and abs(c["perplexity"] / c["perplexity_original"] - 1) < 0.2, "the comparison over the text")
     again = json.loads(model("compare", src, out, "--text", text, "--all", "--json").stdout)
     ok(again == c, "model compare says the same")

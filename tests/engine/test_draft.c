@@ -277,8 +277,9 @@ static void rows_must_pay(void **state)
     sched_cost_add(&c, 2, 1100);
     assert_true(c.row < 0.15);
     sched_cost_add(&c, 0, 1);
-    sched_cost_add(&c, SCHED_COST_ROWS + 1, 1);
-    assert_true(sched_cost_pays(&c, 0.1, 1, 1));
+    sched_cost_add(&c, SCHED_COST_ROWS + 1, 1); /* sizes that are not kept */
+    assert_true(sched_cost_pays(&c, 0.2, 1, 1));
+    assert_false(sched_cost_pays(&c, 0.05, 1, 1));
 }
 
 int main(void)

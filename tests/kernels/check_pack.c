@@ -218,6 +218,7 @@ static void check_same(const struct kern_ops *k, const struct kern_ops *plain, c
         float *y = tap_alloc(n_y * 4);
         rng_floats(x, (size_t)(n_x * n_in));
         acts_fill(&a, k, x);
+        a.a.n_in = 0; /* that is for act_quant alone */
         for (size_t i = 0; i < n_y; i++)
             y[i] = -1234.5f;
         for (int p = 0; p < w.p.n_panel;) {

@@ -43,6 +43,18 @@ static bool cpu_has_vnni(void)
 }
 #endif
 
+#ifdef __aarch64__
+static bool cpu_has_dotprod(void)
+{
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+
+static bool cpu_has_i8mm(void)
+{
+    return cpu_has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+}
+#endif
+
 static bool cpu_has_base(void)
 {
     return true; /* of arm64, NEON is a part */
@@ -64,9 +76,12 @@ static const struct {
     {"vnni", NULL, NULL},
 #endif
 #ifdef __aarch64__
-    {"neon", kern_neon_init, cpu_has_base},
+    {"neon", kern_neon_init, cpu_has_base},       {"dotprod", kern_dotprod_init, cpu_has_dotprod},
+    {"i8mm", kern_i8mm_init, cpu_has_i8mm},
 #else
     {"neon", NULL, NULL},
+    {"dotprod", NULL, NULL},
+    {"i8mm", NULL, NULL},
 #endif
 };
 enum { N_KNOWN = sizeof known / sizeof known[0] };
@@ -98,7 +113,8 @@ static int find(const char *s, size_t len)
 static int unknown_name(const char *s, size_t len, struct base_err *err)
 {
     return base_err_set(err, BASE_EINVAL, "WAYPOST_CPU",
-                        "no kernel table is called '%.*s' (generic, avx2, avx512, vnni, neon)",
+                        "no kernel table is called '%.*s' (generic, avx2, avx512, vnni, neon, "
+                        "dotprod, i8mm)",
                         (int)len, s);
 }
 

@@ -35,7 +35,7 @@ struct kern_query {
  * row r0 has block b's q at q + r0 * n_in + (b * g + k) * 32, its d at d + r0 * n_in / 32 + b * g +
  * k; halves of 16 inputs at twice that and the next g. */
 struct kern_act {
-    int n_in;
+    int n_in; /* of the rows that act_quant writes; a product goes by its weights' own */
     int8_t *q;       /* [n_row * n_in] */
     float *d;        /* [n_row * n_in / 32] */
     int32_t *minus;  /* as d: - sum of q over the block */
@@ -50,7 +50,7 @@ static inline int kern_act_group(int n_left)
 }
 
 struct kern_ops {
-    const char *name; /* "generic", "avx2", "avx512", "neon" */
+    const char *name; /* "generic", "avx2", "neon" … */
 
     /* x[n_in] -> row k of the group of g rows at row r0. Rounds to the nearest, ties to even. A row
      * with NaN or infinity in a block gets a NaN as the block's d. */

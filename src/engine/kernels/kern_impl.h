@@ -47,5 +47,8 @@ void kern_avx2_int_init(struct kern_ops *ops); /* its part for packed weights */
 void kern_avx512_init(struct kern_ops *ops);
 void kern_vnni_init(struct kern_ops *ops);
 void kern_neon_init(struct kern_ops *ops);
+void kern_neon_int_init(struct kern_ops *ops); /* the packed products, which kern_neon_init takes */
+void kern_dotprod_init(struct kern_ops *ops);
+void kern_i8mm_init(struct kern_ops *ops);
 
 #endif

@@ -175,4 +175,5 @@ static inline void b_widen(vb v, vf *out)
 void kern_neon_init(struct kern_ops *ops)
 {
     simd_init(ops);
+    kern_neon_int_init(ops);
 }

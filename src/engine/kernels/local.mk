@@ -8,6 +8,9 @@ libwp_kern_a_SOURCES = \
 	src/engine/kernels/kern_generic.c \
 	src/engine/kernels/kern_impl.h \
 	src/engine/kernels/kv_block.h \
+	src/engine/kernels/neon_dot.h \
+	src/engine/kernels/neon_tile.h \
+	src/engine/kernels/neon_unpack.h \
 	src/engine/kernels/pack.c \
 	src/engine/kernels/pack.h \
 	src/engine/kernels/simd_attend.h \
@@ -41,9 +44,13 @@ libwp_kern_vnni_a_SOURCES = src/engine/kernels/kern_vnni.c
 libwp_kern_vnni_a_CFLAGS = $(libwp_kern_avx512_a_CFLAGS) -mavx512vnni
 endif
 if ARCH_ARM64
-KERNEL_LIBS += libwp_kern_neon.a
-noinst_LIBRARIES += libwp_kern_neon.a
-libwp_kern_neon_a_SOURCES = src/engine/kernels/kern_neon.c
-libwp_kern_neon_a_CFLAGS = $(AM_CFLAGS)
+KERNEL_LIBS += libwp_kern_neon.a libwp_kern_dotprod.a libwp_kern_i8mm.a
+noinst_LIBRARIES += libwp_kern_neon.a libwp_kern_dotprod.a libwp_kern_i8mm.a
+libwp_kern_neon_a_SOURCES = src/engine/kernels/kern_neon.c src/engine/kernels/kern_neon_int.c
+libwp_kern_neon_a_CFLAGS = $(AM_CFLAGS) -march=armv8-a -mtune=cortex-a53
+libwp_kern_dotprod_a_SOURCES = src/engine/kernels/kern_dotprod.c
+libwp_kern_dotprod_a_CFLAGS = $(AM_CFLAGS) -march=armv8.2-a+dotprod
+libwp_kern_i8mm_a_SOURCES = src/engine/kernels/kern_i8mm.c
+libwp_kern_i8mm_a_CFLAGS = $(AM_CFLAGS) -march=armv8.2-a+dotprod+i8mm
 endif
 KERNEL_LIBS += libwp_quant.a

@@ -1,6 +1,7 @@
 # Everything that a tarball needs and no other fragment names. scripts/check-dist compares a tarball
 # with what git knows.
 EXTRA_DIST += .ci/run debian/control policies proto \
+	scripts/bench-arm64-instructions \
 	scripts/bench-engine \
 	scripts/bench-sched \
 	scripts/build \
@@ -29,6 +30,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
 	scripts/lib/compare_quantize.py \
+	scripts/lib/count_insns.c \
 	scripts/lib/deps.sh \
 	scripts/lib/gemma_exact.py \
 	scripts/lib/gguf_expand.py \
@@ -38,4 +40,5 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \
 	scripts/lib/random_gguf.py \
-	scripts/lib/stack.py
+	scripts/lib/stack.py \
+	scripts/lib/steps_llamacpp.c

@@ -38,6 +38,9 @@ tests_kernels_check_search_SOURCES = \
 	tests/kernels/tap.h \
 	tests/kernels/types.h
 tests_kernels_check_search_LDADD = $(KERNEL_TEST_LIBS)
+EXTRA_PROGRAMS = tests/kernels/steps
+tests_kernels_steps_SOURCES = tests/kernels/steps.c
+tests_kernels_steps_LDADD = $(KERNEL_TEST_LIBS)
 EXTRA_DIST += \
 	tests/fixtures/quant/BF16.bin \
 	tests/fixtures/quant/F16.bin \

@@ -162,7 +162,9 @@ void eng_tok_close(struct eng_tok *t)
     free(t->type);
     free(t->is_end);
     free(t->word.key);
+    free(t->word.slot);
     free(t->special.key);
+    free(t->special.slot);
     pretok_free(t->pre);
     free(t->merge_first);
     free(t->merge);

@@ -46,17 +46,39 @@ static int parse_merge(const struct eng_tok *t, struct gguf_str s, uint64_t i,
     return 0;
 }
 
-/* The first rank of a pair counts, and a repetition is dropped. */
-static void index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
+/* Merges by left token, by right one, by rank: first shared out by the left one, of which each has
+ * few, then sorted among themselves. The first rank of a pair counts, and a repetition is dropped.
+ */
+static int index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && raw[i].left == raw[i - 1].left && raw[i].m.right == raw[i - 1].m.right)
-            continue;
-        t->merge[t->n_merge++] = raw[i].m;
-        t->merge_first[raw[i].left + 1]++;
+    uint32_t *first = t->merge_first; /* of each left token, before repetitions go */
+    struct raw_merge *by_left = malloc((n + 1) * sizeof *by_left);
+    uint32_t *next = calloc((size_t)t->n_vocab + 1, sizeof *next);
+    if (by_left == NULL || next == NULL) {
+        free(by_left);
+        free(next);
+        return BASE_ENOMEM;
     }
+    for (size_t i = 0; i < n; i++)
+        next[raw[i].left + 1]++;
     for (int i = 0; i < t->n_vocab; i++)
-        t->merge_first[i + 1] += t->merge_first[i];
+        next[i + 1] += next[i];
+    for (size_t i = 0; i < n; i++)
+        by_left[next[raw[i].left]++] = raw[i];
+    size_t at = 0;
+    for (int l = 0; l < t->n_vocab; l++) { /* next[l] is now where l's merges end */
+        const size_t begin = at;
+        qsort(by_left + begin, next[l] - begin, sizeof *by_left, by_pair);
+        for (; at < next[l]; at++) {
+            if (at > begin && by_left[at].m.right == by_left[at - 1].m.right)
+                continue;
+            t->merge[t->n_merge++] = by_left[at].m;
+        }
+        first[l + 1] = (uint32_t)t->n_merge;
+    }
+    free(by_left);
+    free(next);
+    return 0;
 }
 
 static int read_merges(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
@@ -86,8 +108,8 @@ static int read_merges(struct eng_tok *t, const struct gguf_file *f, struct base
         if (rc != 0)
             goto out;
     }
-    qsort(raw, (size_t)n, sizeof *raw, by_pair);
-    index_merges(t, raw, (size_t)n);
+    if (index_merges(t, raw, (size_t)n) != 0)
+        rc = base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
 out:
     free(raw);
     return rc;

@@ -20,6 +20,8 @@ struct tok_key {
 
 struct tok_keys {
     struct tok_key *key; /* [n], sorted by the tokens' bytes */
+    int32_t *slot;       /* [mask + 1] ids by their bytes' hash, linear probing; -1: free */
+    uint64_t mask;
     int n;
     size_t max_len;
 };

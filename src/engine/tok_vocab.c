@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/rd.h"
 
 /* ---- sorted keys ---- */
@@ -37,28 +38,26 @@ static int by_text(const void *a, const void *b, void *ctx)
     return c != 0 ? c : x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* Where these bytes are, or the free slot where they would go. */
+static int32_t *slot_of(const struct eng_tok *t, const struct tok_keys *k, const char *s,
+                        size_t len)
+{
+    for (uint64_t i = base_xxh64(s, len);; i++) {
+        int32_t *slot = &k->slot[i & k->mask];
+        if (*slot < 0)
+            return slot;
+        size_t n;
+        const char *text = tok_text(t, *slot, &n);
+        if (n == len && memcmp(text, s, len) == 0)
+            return slot;
+    }
+}
+
 int32_t tok_keys_find(const struct eng_tok *t, const struct tok_keys *k, const char *s, size_t len)
 {
     if (len == 0 || len > k->max_len)
         return -1;
-    uint64_t head = head_of(s, len);
-    int lo = 0, hi = k->n;
-    while (lo < hi) {
-        int mid = lo + (hi - lo) / 2;
-        size_t n;
-        const char *text = tok_text(t, k->key[mid].id, &n);
-        bool less =
-            k->key[mid].head != head ? k->key[mid].head < head : compare_text(text, n, s, len) < 0;
-        if (less)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (lo == k->n || k->key[lo].head != head)
-        return -1;
-    size_t n;
-    const char *text = tok_text(t, k->key[lo].id, &n);
-    return compare_text(text, n, s, len) == 0 ? k->key[lo].id : -1;
+    return *slot_of(t, k, s, len);
 }
 
 /* User-defined tokens are taken out of the text before anything merges; but a BPE merge may name
@@ -72,6 +71,27 @@ static bool is_word(const struct eng_tok *t, int32_t id)
 static bool is_special(const struct eng_tok *t, int32_t id)
 {
     return t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN || t->type[id] == TOK_USER;
+}
+
+/* Of equal texts the first in order is found. At most half of the slots are taken. */
+static int slots_fill(const struct eng_tok *t, struct tok_keys *k)
+{
+    uint64_t n_slot = 16;
+    while (n_slot < 2 * (uint64_t)k->n)
+        n_slot *= 2;
+    k->mask = n_slot - 1;
+    k->slot = malloc((size_t)n_slot * sizeof *k->slot);
+    if (k->slot == NULL)
+        return BASE_ENOMEM;
+    memset(k->slot, 0xff, (size_t)n_slot * sizeof *k->slot);
+    for (int i = 0; i < k->n; i++) {
+        size_t len;
+        const char *s = tok_text(t, k->key[i].id, &len);
+        int32_t *slot = slot_of(t, k, s, len);
+        if (*slot < 0)
+            *slot = k->key[i].id;
+    }
+    return 0;
 }
 
 static int keys_build(struct eng_tok *t, struct tok_keys *k,
@@ -89,7 +109,7 @@ static int keys_build(struct eng_tok *t, struct tok_keys *k,
         k->max_len = n > k->max_len ? n : k->max_len;
     }
     qsort_r(k->key, (size_t)k->n, sizeof *k->key, by_text, t);
-    return 0;
+    return slots_fill(t, k);
 }
 
 /* ---- spelling ---- */

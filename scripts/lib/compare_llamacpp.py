@@ -29,15 +29,17 @@ class Ours:
 
     name = "waypost"
 
-    def __init__(self, ctl, model, kv):
+    def __init__(self, ctl, model, kv, *options):
         self.ctl, self.model, self.kv = ctl, model, {F32: "f32", F16: "f16"}[kv]
+        self.options = options
 
     def logits(self, ids):
         with tempfile.TemporaryDirectory() as d:
             ids_file, out = pathlib.Path(d, "ids.json"), pathlib.Path(d, "logits.f32")
             ids_file.write_text(json.dumps(ids))
             shape = subprocess.run(
-                [self.ctl, "model", "logits", self.model, "--ids", ids_file, "--out", out, "--kv", self.kv],
+                [self.ctl, "model", "logits", self.model, "--ids", ids_file, "--out", out, "--kv", self.kv,
+                 *self.options],
                 check=True, capture_output=True, text=True,
             ).stdout.split()
             return np.fromfile(out, dtype="<f4").reshape(int(shape[0]), int(shape[1]))
@@ -182,11 +184,15 @@ def compare_types(ctl, mktiny, bound):
                            check=True)
             gguf_expand.expand(raw, exact)
             ref = Theirs(exact, F32, len(ids)).logits(ids)
-            got = Ours(ctl, raw, F32).logits(ids)
+            got = Ours(ctl, raw, F32, "--exact").logits(ids)
+            fast, _ = compare(Ours(ctl, raw, F32).logits(ids), ref)
+            peer, _ = compare(Theirs(raw, F32, len(ids)).logits(ids), ref)
         rms, top1 = compare(got, ref)
         bound(rms <= 1e-5 and top1 >= 0.999,
               f"{name}: beside its F32 expansion: relative rms {rms:.2e} (at most 1e-5), largest difference "
               f"{np.abs(got - ref).max():.1e}, same top token {100 * top1:.2f} % (at least 99.9 %)")
+        bound(fast <= 1.1 * peer,
+              f"{name}: with 8-bit activations {fast:.2e}, llama.cpp {peer:.2e} (at most a tenth more)")
 
 
 def compare_tiny(ctl, mktiny, bound):

@@ -284,9 +284,9 @@ def main():
               "system": platform.release(), "files": []}
     for name, make in todo:
         result["files"].append(b.file(File(name, make(), b.ctl)))
-    result["minutes"] = (time.monotonic() - start) / 60
-    bench_report.write(result, pathlib.Path(a.out))
-    say(f"written: {a.out}/performance.md, .svg, .json")
+        result["minutes"] = (time.monotonic() - start) / 60
+        bench_report.write(result, pathlib.Path(a.out))  # after each: whoever stops it keeps what there is
+        say(f"written: {a.out}/performance.md, .svg, .json")
 
 
 if __name__ == "__main__":

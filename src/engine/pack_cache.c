@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/outfile.h"
 
 enum { HEADER_BYTES = 4096, PATH_BYTES = 4096, FORMAT = 1 };
 
@@ -33,12 +33,11 @@ static struct header header_of(const uint8_t *key, const uint8_t *data, size_t n
     return h;
 }
 
-static int path_of(char path[PATH_BYTES], const char *dir, const uint8_t *key, const char *end,
-                   struct base_err *err)
+static int path_of(char path[PATH_BYTES], const char *dir, const uint8_t *key, struct base_err *err)
 {
     char hex[2 * PACK_CACHE_KEY_BYTES + 1];
     const int n =
-        snprintf(path, PATH_BYTES, "%s/%s%s", dir, base_hex(key, PACK_CACHE_KEY_BYTES, hex), end);
+        snprintf(path, PATH_BYTES, "%s/%s.pack", dir, base_hex(key, PACK_CACHE_KEY_BYTES, hex));
     if (n < 0 || n >= PATH_BYTES)
         return base_err_set(err, BASE_EINVAL, dir, "the path is too long");
     return 0;
@@ -74,7 +73,7 @@ int pack_cache_map(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], siz
 {
     char path[PATH_BYTES];
     int rc = check_dir(dir, err);
-    if (rc != 0 || (rc = path_of(path, dir, key, ".pack", err)) != 0)
+    if (rc != 0 || (rc = path_of(path, dir, key, err)) != 0)
         return BASE_ENOTFOUND;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -101,42 +100,24 @@ void pack_cache_unmap(uint8_t *data, size_t n_bytes)
     munmap(data - HEADER_BYTES, n_bytes + HEADER_BYTES);
 }
 
-static bool write_all(int fd, const void *p, size_t n)
-{
-    const uint8_t *at = p;
-    while (n > 0) {
-        const ssize_t put = write(fd, at, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return false;
-        at += put;
-        n -= (size_t)put;
-    }
-    return true;
-}
-
 int pack_cache_write(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], const uint8_t *data,
                      size_t n_bytes, struct base_err *err)
 {
-    char path[PATH_BYTES], tmp[PATH_BYTES], end[32];
+    char path[PATH_BYTES];
     uint8_t page[HEADER_BYTES] = {0};
-    snprintf(end, sizeof end, ".%ld.tmp", (long)getpid());
+    struct base_outfile out = BASE_OUTFILE_NONE;
     int rc = check_dir(dir, err);
-    if (rc != 0 || (rc = path_of(path, dir, key, ".pack", err)) != 0 ||
-        (rc = path_of(tmp, dir, key, end, err)) != 0)
+    if (rc != 0 || (rc = path_of(path, dir, key, err)) != 0)
         return rc;
     const struct header h = header_of(key, data, n_bytes);
     memcpy(page, &h, sizeof h);
-    const int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return base_err_set(err, BASE_EIO, tmp, "%s", strerror(errno));
-    bool good = write_all(fd, page, sizeof page) && write_all(fd, data, n_bytes) && fsync(fd) == 0;
-    const int why = errno;
-    good = close(fd) == 0 && good;
-    if (good && rename(tmp, path) == 0)
-        return 0;
-    rc = base_err_set(err, BASE_EIO, path, "can't be written: %s", strerror(good ? errno : why));
-    unlink(tmp);
+    if ((rc = base_outfile_open(&out, path, true, err)) != 0)
+        return rc;
+    if (fchmod(out.fd, 0600) != 0)
+        rc = base_err_set(err, BASE_EIO, path, "%s", strerror(errno));
+    if (rc == 0 && (rc = base_outfile_write(&out, page, sizeof page, err)) == 0 &&
+        (rc = base_outfile_write(&out, data, n_bytes, err)) == 0)
+        rc = base_outfile_commit(&out, err);
+    base_outfile_abort(&out);
     return rc;
 }

@@ -16,8 +16,8 @@ int pack_cache_map(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], siz
                    uint8_t **out, struct base_err *err) BASE_MUST_CHECK;
 void pack_cache_unmap(uint8_t *data, size_t n_bytes);
 
-/* Writes it under another name and renames it, so that a reader finds it whole or not at all.
- * BASE_EIO, BASE_EPERM: dir can be written by others, BASE_ENOMEM. */
+/* Writes it, so that a reader finds it whole or not at all. BASE_EPERM: dir can be written by
+ * others; base_outfile's. */
 int pack_cache_write(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], const uint8_t *data,
                      size_t n_bytes, struct base_err *err) BASE_MUST_CHECK;
 

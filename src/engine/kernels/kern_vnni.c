@@ -139,10 +139,7 @@ SPECIALISE void tile(struct pack_form f, int g, const struct pack *w, int p,
     const int8_t *q = x->q + first * PACK_BLOCK;
     const float *d = x->d + first, *s = x->s + first, *s_half = x->s_half + 2 * first;
     const int32_t *minus = x->minus + first, *minus_half = x->minus_half + 2 * first;
-    const size_t code_bytes = f.code == PACK_CODE_4   ? 4 * PACK_VEC
-                              : f.code == PACK_CODE_5 ? 5 * PACK_VEC
-                              : f.code == PACK_CODE_6 ? 6 * PACK_VEC
-                                                      : 8 * PACK_VEC;
+    const size_t code_bytes = pack_code_bytes(f.code);
     __m512 acc[16];
     EACH (k, g)
         acc[k] = _mm512_setzero_ps();
@@ -211,34 +208,7 @@ SPECIALISE void panels(struct pack_form f, const struct pack *w, int p0, int p1,
 typedef void panels_fn(const struct pack *w, int p0, int p1, const struct kern_act *x, int r0,
                        int g, float *y, size_t ldy);
 
-/* The compiler sees each form as a constant: one copy of the loops for each. */
-#define FORM(name, type, ...)                                                                \
-    static void name(const struct pack *w, int p0, int p1, const struct kern_act *x, int r0, \
-                     int g, float *y, size_t ldy)                                            \
-    {                                                                                        \
-        panels((struct pack_form){.used = true, __VA_ARGS__}, w, p0, p1, x, r0, g, y, ldy);  \
-    }
-PACK_FORMS(FORM)
-#undef FORM
-
-#define ENTRY(name, type, ...) [type] = name,
-static void (*const by_type[GGUF_TYPE_MAX])(const struct pack *w, int p0, int p1,
-                                            const struct kern_act *x, int r0, int g, float *y,
-                                            size_t ldy) = {PACK_FORMS(ENTRY)};
-#undef ENTRY
-
-static void matmul_pack(const struct pack *w, int p0, int p1, const struct kern_act *x, int n_x,
-                        float *y, size_t ldy)
-{
-    const int step = (int)(SLICE_BYTES / w->panel_bytes) + 1;
-    for (int p = p0; p < p1; p += step) {
-        const int end = p + step < p1 ? p + step : p1;
-        for (int r0 = 0, g; r0 < n_x; r0 += g) {
-            g = kern_act_group(n_x - r0);
-            by_type[w->type](w, p, end, x, r0, g, y, ldy);
-        }
-    }
-}
+#include "engine/kernels/int_panels.h"
 
 /* As kern_generic.c's, 16 inputs at a time. */
 static void act_quant(const struct kern_act *a, int r0, int g, int k, const float *x)

@@ -69,10 +69,7 @@ SPECIALISE void tile(struct pack_form f, bool one, const struct pack *w, int p, 
 {
     const int n_block = w->n_in / PACK_BLOCK, g = one ? 1 : x.g;
     const uint8_t *codes = w->data + (size_t)p * w->panel_bytes, *scales = codes + w->scale_at;
-    const size_t code_bytes = f.code == PACK_CODE_4   ? 4 * PACK_VEC
-                              : f.code == PACK_CODE_5 ? 5 * PACK_VEC
-                              : f.code == PACK_CODE_6 ? 6 * PACK_VEC
-                                                      : 8 * PACK_VEC;
+    const size_t code_bytes = pack_code_bytes(f.code);
     x.g = g;
     for (int k = 0; k < g; k++)
         EACH (v, 4)
@@ -122,33 +119,6 @@ SPECIALISE void panels(struct pack_form f, const struct pack *w, int p0, int p1,
     }
 }
 
-/* The compiler sees each form as a constant: one copy of the loops for each. */
-#define FORM(name, type, ...)                                                                \
-    static void name(const struct pack *w, int p0, int p1, const struct kern_act *x, int r0, \
-                     int g, float *y, size_t ldy)                                            \
-    {                                                                                        \
-        panels((struct pack_form){.used = true, __VA_ARGS__}, w, p0, p1, x, r0, g, y, ldy);  \
-    }
-PACK_FORMS(FORM)
-#undef FORM
-
-#define ENTRY(name, type, ...) [type] = name,
-static void (*const by_type[GGUF_TYPE_MAX])(const struct pack *w, int p0, int p1,
-                                            const struct kern_act *x, int r0, int g, float *y,
-                                            size_t ldy) = {PACK_FORMS(ENTRY)};
-#undef ENTRY
-
-static void matmul_pack(const struct pack *w, int p0, int p1, const struct kern_act *x, int n_x,
-                        float *y, size_t ldy)
-{
-    const int step = (int)(SLICE_BYTES / w->panel_bytes) + 1;
-    for (int p = p0; p < p1; p += step) {
-        const int end = p + step < p1 ? p + step : p1;
-        for (int r0 = 0, g; r0 < n_x; r0 += g) {
-            g = kern_act_group(n_x - r0);
-            by_type[w->type](w, p, end, x, r0, g, y, ldy);
-        }
-    }
-}
+#include "engine/kernels/int_panels.h"
 
 #endif

@@ -16,13 +16,6 @@ const struct pack_form *pack_form_of(uint32_t type)
     return type < GGUF_TYPE_MAX && forms[type].used ? &forms[type] : NULL;
 }
 
-static size_t code_bytes(enum pack_code code)
-{
-    static const size_t vecs[] = {
-        [PACK_CODE_4] = 4, [PACK_CODE_5] = 5, [PACK_CODE_6] = 6, [PACK_CODE_8] = 8};
-    return vecs[code] * PACK_VEC;
-}
-
 void pack_plan(struct pack *p, uint32_t type, int n_in, int n_out)
 {
     *p = (struct pack){.form = pack_form_of(type), .type = type, .n_in = n_in, .n_out = n_out};
@@ -30,7 +23,7 @@ void pack_plan(struct pack *p, uint32_t type, int n_in, int n_out)
         return;
     const size_t n_block = (size_t)n_in / PACK_BLOCK, n_super = n_block / PACK_SUPER;
     p->n_panel = (n_out + PACK_OUT - 1) / PACK_OUT;
-    p->code_bytes = code_bytes(p->form->code);
+    p->code_bytes = pack_code_bytes(p->form->code);
     p->scale_at = n_block * p->code_bytes;
     const size_t scales = n_block * pack_scale_bytes(p->form) + n_super * pack_super_bytes(p->form);
     p->panel_bytes = p->scale_at + (scales + PACK_VEC - 1) / PACK_VEC * PACK_VEC;

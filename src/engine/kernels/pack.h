@@ -83,6 +83,16 @@ void pack_plan(struct pack *p, uint32_t type, int n_in, int n_out);
 void pack_panels(const struct pack *p, const void *rows, size_t row_bytes, int p0, int p1,
                  uint8_t *dst);
 
+/* The size of one block's codes in a panel. */
+static inline size_t pack_code_bytes(enum pack_code code)
+{
+    return (code == PACK_CODE_4   ? 4
+            : code == PACK_CODE_5 ? 5
+            : code == PACK_CODE_6 ? 6
+                                  : 8) *
+           (size_t)PACK_VEC;
+}
+
 /* The size of one block's scales, and of what stands before 8 blocks' scales (0: not nested). */
 static inline size_t pack_scale_bytes(const struct pack_form *f)
 {

@@ -250,6 +250,18 @@ def files(a, ctl):
     return [(n, make) for n, make in todo if a.only in n]
 
 
+def kept(a, result, todo):
+    """The files of an earlier run that this one doesn't measure, if it was taken alike."""
+    path = pathlib.Path(a.out, "performance.json")
+    if not a.keep or not path.exists():
+        return []
+    old = json.loads(path.read_text())
+    for key in "cpu", "threads", "chunk", "repeat":
+        if old[key] != result[key]:
+            raise SystemExit(f"{path}: {key} was {old[key]!r}, now {result[key]!r}: not kept together")
+    return [f for f in old["files"] if f["name"] not in todo]
+
+
 def cpu_name():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -262,6 +274,7 @@ def main():
     for name in "build", "cache", "fetch", "docs":
         p.add_argument("--" + name, required=True)
     p.add_argument("--quick", action="store_true")
+    p.add_argument("--keep", action="store_true")
     p.add_argument("--only", default="")
     p.add_argument("--model", action="append", default=[])
     p.add_argument("--shape", action="append", default=[])
@@ -282,9 +295,12 @@ def main():
         say(f"the machine is busy (load {load:.1f}): the numbers will show it")
     result = {"cpu": cpu_name(), "threads": a.threads, "chunk": a.chunk, "repeat": a.repeat, "load_before": load,
               "system": platform.release(), "files": []}
+    result["files"] = kept(a, result, [name for name, _ in todo])
     for name, make in todo:
+        began = time.monotonic()
         result["files"].append(b.file(File(name, make(), b.ctl)))
-        result["minutes"] = (time.monotonic() - start) / 60
+        result["files"][-1]["minutes"] = (time.monotonic() - began) / 60
+        result["files"].sort(key=lambda f: f["read_bytes"])
         bench_report.write(result, pathlib.Path(a.out))  # after each: whoever stops it keeps what there is
         say(f"written: {a.out}/performance.md, .svg, .json")
 

@@ -158,7 +158,7 @@ def page(r):
     n_all = n_bad + sum("✓" in c for row in list(ratio_rows(files)) + list(own_rows(files)) for c in row[2:])
     return f"""
 {r['cpu']}, {r['threads']} threads, Linux {r['system']}; {r['repeat']} turns of each engine, one after the other;
-{r['minutes']:.0f} minutes. In brackets the smallest and the largest of the turns' ratios; ✓ and ✗ say whether the
+{sum(f['minutes'] for f in r['files']):.0f} minutes. In brackets the smallest and the largest of the turns' ratios; ✓ and ✗ say whether the
 median meets the target: **{n_all - n_bad} of {n_all} do**. Weights are packed once and kept
 (`engine.pack_cache`), keys and values are f16, prompts go in steps of {r['chunk']} tokens, as in the daemon. Both
 engines load from the page cache.

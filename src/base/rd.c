@@ -1,5 +1,6 @@
 #include "base/rd.h"
 
+#include <endian.h>
 #include <string.h>
 
 void base_rd_init(struct base_rd *r, const void *data, size_t size_bytes)
@@ -27,13 +28,13 @@ const uint8_t *base_rd_bytes(struct base_rd *r, uint64_t n_bytes)
     return p;
 }
 
-static uint64_t read_le(struct base_rd *r, int n_bytes)
+static inline uint64_t read_le(struct base_rd *r, int n_bytes)
 {
     const uint8_t *p = base_rd_bytes(r, (uint64_t)n_bytes);
     uint64_t v = 0;
-    for (int i = 0; p != NULL && i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    if (p != NULL)
+        memcpy(&v, p, (size_t)n_bytes);
+    return le64toh(v);
 }
 
 uint8_t base_rd_u8(struct base_rd *r)

@@ -83,10 +83,14 @@ int gguf_get_str(const struct gguf_file *f, const char *key, struct gguf_str *ou
 /* An array of elem kind: number of elements, or 0 with *found = false. */
 int gguf_get_arr(const struct gguf_file *f, const char *key, enum gguf_kv_type elem, uint64_t *n,
                  bool *found, struct base_err *err) BASE_MUST_CHECK;
-/* Elements of an array that gguf_get_arr found. Strings are visited in order: *cursor starts at 0
- * and is moved on. Numeric arrays are borrowed bytes, little endian, maybe unaligned. */
-struct gguf_str gguf_arr_str(const struct gguf_file *f, const char *key, size_t *cursor);
+/* Elements of an array that gguf_get_arr found. Numeric ones are borrowed bytes, little endian, maybe
+ * unaligned. Strings are visited in order; past the end they are empty. */
 const void *gguf_arr_data(const struct gguf_file *f, const char *key);
+struct gguf_strs {
+    const uint8_t *at, *end;
+};
+struct gguf_strs gguf_arr_strs(const struct gguf_file *f, const char *key);
+struct gguf_str gguf_strs_next(struct gguf_strs *s);
 
 /* All keys in file order, for `model info`: key name and a printable short value. */
 int gguf_n_kv(const struct gguf_file *f);

@@ -1,5 +1,6 @@
 #include "engine/gguf_int.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,9 +137,8 @@ static int wrong_kind(const struct gguf_kv *kv, const char *want, struct base_er
 static uint64_t load_le(const uint8_t *p, size_t n_bytes)
 {
     uint64_t v = 0;
-    for (size_t i = 0; i < n_bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    memcpy(&v, p, n_bytes);
+    return le64toh(v);
 }
 
 /* An integer of any kind; *neg when it is below zero. false: not an integer. */
@@ -249,18 +249,23 @@ int gguf_get_arr(const struct gguf_file *f, const char *key, enum gguf_kv_type e
     return 0;
 }
 
-struct gguf_str gguf_arr_str(const struct gguf_file *f, const char *key, size_t *cursor)
+struct gguf_strs gguf_arr_strs(const struct gguf_file *f, const char *key)
 {
     const struct gguf_kv *kv = kv_find(f, key);
-    struct gguf_str s = {"", 0};
-    if (kv == NULL || kv->type != GGUF_KV_ARR || kv->elem != GGUF_KV_STR || *cursor >= kv->n_bytes)
-        return s;
-    struct base_rd r;
-    base_rd_init(&r, kv->data + *cursor, kv->n_bytes - *cursor);
-    s.len = (size_t)base_rd_u64le(&r);
-    s.s = (const char *)base_rd_bytes(&r, s.len);
-    *cursor += r.pos;
-    return s;
+    if (kv == NULL || kv->type != GGUF_KV_ARR || kv->elem != GGUF_KV_STR)
+        return (struct gguf_strs){NULL, NULL};
+    return (struct gguf_strs){kv->data, kv->data + kv->n_bytes};
+}
+
+/* The lengths were checked when the file was opened. */
+struct gguf_str gguf_strs_next(struct gguf_strs *s)
+{
+    if (s->at == s->end)
+        return (struct gguf_str){"", 0};
+    const size_t len = (size_t)load_le(s->at, 8);
+    const struct gguf_str str = {(const char *)s->at + 8, len};
+    s->at += 8 + len;
+    return str;
 }
 
 const void *gguf_arr_data(const struct gguf_file *f, const char *key)

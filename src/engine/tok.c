@@ -1,5 +1,6 @@
 #include "engine/tok_int.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,12 +87,24 @@ static int read_model(struct eng_tok *t, const struct gguf_file *f, struct base_
     return 0;
 }
 
-static void hash_u64(struct base_xxh *h, uint64_t v)
+/* Numbers on their way into a hash: little-endian, a few hundred at a time. */
+struct hash_num {
+    struct base_xxh *h;
+    size_t n;
+    uint64_t num[512];
+};
+
+static void hash_flush(struct hash_num *x)
 {
-    uint8_t b[8];
-    for (int i = 0; i < 8; i++)
-        b[i] = (uint8_t)(v >> (8 * i));
-    base_xxh_add(h, b, sizeof b);
+    base_xxh_add(x->h, x->num, x->n * sizeof x->num[0]);
+    x->n = 0;
+}
+
+static void hash_u64(struct hash_num *x, uint64_t v)
+{
+    if (x->n == sizeof x->num / sizeof x->num[0])
+        hash_flush(x);
+    x->num[x->n++] = htole64(v);
 }
 
 /* Over what decides ids: what was read, not how the file spelt it. */
@@ -102,31 +115,33 @@ static int make_hash(struct eng_tok *t, const struct gguf_file *f, struct base_e
     int rc = t->kind == TOK_BPE ? gguf_get_str(f, "tokenizer.ggml.pre", &pre, &found, err) : 0;
     if (rc != 0)
         return rc;
-    struct base_xxh *h = base_xxh_new();
-    if (h == NULL)
+    struct hash_num h = {.h = base_xxh_new()};
+    if (h.h == NULL)
         return base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
-    hash_u64(h, (uint64_t)t->kind);
-    hash_u64(h, (uint64_t)t->n_vocab);
+    hash_u64(&h, (uint64_t)t->kind);
+    hash_u64(&h, (uint64_t)t->n_vocab);
     for (int i = 0; i < t->n_vocab; i++) {
-        hash_u64(h, (uint64_t)t->type[i] << 32 | (t->off[i + 1] - t->off[i]));
-        hash_u64(h, t->is_end[i]);
+        hash_u64(&h, (uint64_t)t->type[i] << 32 | (t->off[i + 1] - t->off[i]));
+        hash_u64(&h, t->is_end[i]);
     }
-    base_xxh_add(h, t->pool, t->off[t->n_vocab]);
+    hash_flush(&h);
+    base_xxh_add(h.h, t->pool, t->off[t->n_vocab]);
     const int64_t small[] = {t->bos, t->eos, t->unk, t->add_bos, t->add_space, t->n_merge};
     for (size_t i = 0; i < sizeof small / sizeof small[0]; i++)
-        hash_u64(h, (uint64_t)small[i]);
+        hash_u64(&h, (uint64_t)small[i]);
     for (int i = 0; t->kind == TOK_BPE && i < t->n_vocab; i++)
         for (uint32_t m = t->merge_first[i]; m < t->merge_first[i + 1]; m++) {
-            hash_u64(h, (uint64_t)i << 32 | (uint32_t)t->merge[m].right);
-            hash_u64(h, (uint64_t)t->merge[m].rank);
+            hash_u64(&h, (uint64_t)i << 32 | (uint32_t)t->merge[m].right);
+            hash_u64(&h, (uint64_t)t->merge[m].rank);
         }
     for (int i = 0; t->kind == TOK_SPM && i < t->n_vocab; i++) {
         uint32_t bits;
         memcpy(&bits, &t->score[i], sizeof bits);
-        hash_u64(h, bits);
+        hash_u64(&h, bits);
     }
-    base_xxh_add(h, pre.s, pre.len);
-    base_xxh_end(h, t->hash);
+    hash_flush(&h);
+    base_xxh_add(h.h, pre.s, pre.len);
+    base_xxh_end(h.h, t->hash);
     return 0;
 }
 
@@ -161,9 +176,7 @@ void eng_tok_close(struct eng_tok *t)
     free(t->off);
     free(t->type);
     free(t->is_end);
-    free(t->word.key);
     free(t->word.slot);
-    free(t->special.key);
     free(t->special.slot);
     pretok_free(t->pre);
     free(t->merge_first);

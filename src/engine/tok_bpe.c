@@ -3,19 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As the file has it. */
 struct raw_merge {
-    int32_t left;
-    struct tok_merge m;
+    int32_t left, right, id;
 };
 
-static int by_pair(const void *a, const void *b)
+static int by_right(const void *a, const void *b)
 {
-    const struct raw_merge *x = a, *y = b;
-    if (x->left != y->left)
-        return x->left < y->left ? -1 : 1;
-    if (x->m.right != y->m.right)
-        return x->m.right < y->m.right ? -1 : 1;
-    return x->m.rank < y->m.rank ? -1 : x->m.rank > y->m.rank;
+    const struct tok_merge *x = a, *y = b;
+    if (x->right != y->right)
+        return x->right < y->right ? -1 : 1;
+    return x->rank < y->rank ? -1 : x->rank > y->rank;
 }
 
 static int bad_merge(uint64_t i, const char *why, struct base_err *err)
@@ -38,10 +36,9 @@ static int parse_merge(const struct eng_tok *t, struct gguf_str s, uint64_t i,
         !tok_unspell(sp + 1, s.len - cut - 1, both + n_left, &n_right))
         return bad_merge(i, "not in the byte-level spelling", err);
     out->left = tok_keys_find(t, &t->word, both, n_left);
-    out->m.right = tok_keys_find(t, &t->word, both + n_left, n_right);
-    out->m.id = tok_keys_find(t, &t->word, both, n_left + n_right);
-    out->m.rank = (int32_t)i;
-    if (out->left < 0 || out->m.right < 0 || out->m.id < 0)
+    out->right = tok_keys_find(t, &t->word, both + n_left, n_right);
+    out->id = tok_keys_find(t, &t->word, both, n_left + n_right);
+    if (out->left < 0 || out->right < 0 || out->id < 0)
         return bad_merge(i, "its parts or its result are not in the vocabulary", err);
     return 0;
 }
@@ -49,36 +46,28 @@ static int parse_merge(const struct eng_tok *t, struct gguf_str s, uint64_t i,
 /* Merges by left token, by right one, by rank: first shared out by the left one, of which each has
  * few, then sorted among themselves. The first rank of a pair counts, and a repetition is dropped.
  */
-static int index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
+static void index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
 {
-    uint32_t *first = t->merge_first; /* of each left token, before repetitions go */
-    struct raw_merge *by_left = malloc((n + 1) * sizeof *by_left);
-    uint32_t *next = calloc((size_t)t->n_vocab + 1, sizeof *next);
-    if (by_left == NULL || next == NULL) {
-        free(by_left);
-        free(next);
-        return BASE_ENOMEM;
-    }
+    uint32_t *first =
+        t->merge_first; /* where the next merge of a left token goes, then where its first is */
     for (size_t i = 0; i < n; i++)
-        next[raw[i].left + 1]++;
-    for (int i = 0; i < t->n_vocab; i++)
-        next[i + 1] += next[i];
+        first[raw[i].left + 1]++;
+    for (int l = 0; l < t->n_vocab; l++)
+        first[l + 1] += first[l];
     for (size_t i = 0; i < n; i++)
-        by_left[next[raw[i].left]++] = raw[i];
-    size_t at = 0;
-    for (int l = 0; l < t->n_vocab; l++) { /* next[l] is now where l's merges end */
-        const size_t begin = at;
-        qsort(by_left + begin, next[l] - begin, sizeof *by_left, by_pair);
-        for (; at < next[l]; at++) {
-            if (at > begin && by_left[at].m.right == by_left[at - 1].m.right)
-                continue;
-            t->merge[t->n_merge++] = by_left[at].m;
-        }
-        first[l + 1] = (uint32_t)t->n_merge;
+        t->merge[first[raw[i].left]++] = (struct tok_merge){raw[i].right, raw[i].id, (int32_t)i};
+    uint32_t at = 0;
+    for (int l = 0; l < t->n_vocab; l++) {
+        const uint32_t end = first[l];
+        struct tok_merge *m = t->merge + at;
+        if (end - at > 1)
+            qsort(m, end - at, sizeof *m, by_right);
+        first[l] = (uint32_t)t->n_merge;
+        for (; at < end; at++)
+            if (t->n_merge == (int)first[l] || t->merge[t->n_merge - 1].right != t->merge[at].right)
+                t->merge[t->n_merge++] = t->merge[at];
     }
-    free(by_left);
-    free(next);
-    return 0;
+    first[t->n_vocab] = (uint32_t)t->n_merge;
 }
 
 static int read_merges(struct eng_tok *t, const struct gguf_file *f, struct base_err *err)
@@ -95,21 +84,20 @@ static int read_merges(struct eng_tok *t, const struct gguf_file *f, struct base
     if (n > TOK_MAX_MERGE)
         return base_err_set(err, BASE_ELIMIT, "key tokenizer.ggml.merges",
                             "%llu merges (at most %d)", (unsigned long long)n, TOK_MAX_MERGE);
-    raw = calloc((size_t)n + 1, sizeof *raw);
-    t->merge = calloc((size_t)n + 1, sizeof *t->merge);
+    raw = malloc(((size_t)n + 1) * sizeof *raw);
+    t->merge = malloc(((size_t)n + 1) * sizeof *t->merge);
     t->merge_first = calloc((size_t)t->n_vocab + 1, sizeof *t->merge_first);
     if (raw == NULL || t->merge == NULL || t->merge_first == NULL) {
         rc = base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
         goto out;
     }
-    size_t cursor = 0;
+    struct gguf_strs text = gguf_arr_strs(f, key);
     for (uint64_t i = 0; i < n; i++) {
-        rc = parse_merge(t, gguf_arr_str(f, key, &cursor), i, &raw[i], err);
+        rc = parse_merge(t, gguf_strs_next(&text), i, &raw[i], err);
         if (rc != 0)
             goto out;
     }
-    if (index_merges(t, raw, (size_t)n) != 0)
-        rc = base_err_set(err, BASE_ENOMEM, "tokenizer", "out of memory");
+    index_merges(t, raw, (size_t)n);
 out:
     free(raw);
     return rc;

@@ -12,17 +12,9 @@ enum tok_kind { TOK_BPE, TOK_SPM };
 /* tokenizer.ggml.token_type */
 enum tok_type { TOK_NORMAL = 1, TOK_UNKNOWN, TOK_CONTROL, TOK_USER, TOK_UNUSED, TOK_BYTE };
 
-/* A sorted key: the first eight bytes, big-endian and zero-padded, settle most comparisons. */
-struct tok_key {
-    uint64_t head;
-    int32_t id;
-};
-
 struct tok_keys {
-    struct tok_key *key; /* [n], sorted by the tokens' bytes */
-    int32_t *slot;       /* [mask + 1] ids by their bytes' hash, linear probing; -1: free */
+    int32_t *slot; /* [mask + 1] ids by their bytes' hash, linear probing; -1: free */
     uint64_t mask;
-    int n;
     size_t max_len;
 };
 

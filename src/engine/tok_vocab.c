@@ -7,36 +7,7 @@
 #include "base/hash.h"
 #include "base/rd.h"
 
-/* ---- sorted keys ---- */
-
-static uint64_t head_of(const char *s, size_t len)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < 8; i++)
-        h = h << 8 | (i < len ? (uint8_t)s[i] : 0);
-    return h;
-}
-
-static int compare_text(const char *a, size_t na, const char *b, size_t nb)
-{
-    int c = memcmp(a, b, na < nb ? na : nb);
-    return c != 0 ? c : na < nb ? -1 : na > nb;
-}
-
-/* Equal texts: a normal token before any other, then the lower id. */
-static int by_text(const void *a, const void *b, void *ctx)
-{
-    const struct eng_tok *t = ctx;
-    const struct tok_key *x = a, *y = b;
-    if (x->head != y->head)
-        return x->head < y->head ? -1 : 1;
-    size_t nx, ny;
-    const char *sx = tok_text(t, x->id, &nx), *sy = tok_text(t, y->id, &ny);
-    int c = compare_text(sx, nx, sy, ny);
-    if (c == 0)
-        c = (t->type[x->id] != TOK_NORMAL) - (t->type[y->id] != TOK_NORMAL);
-    return c != 0 ? c : x->id < y->id ? -1 : x->id > y->id;
-}
+/* ---- keys ---- */
 
 /* Where these bytes are, or the free slot where they would go. */
 static int32_t *slot_of(const struct eng_tok *t, const struct tok_keys *k, const char *s,
@@ -73,43 +44,32 @@ static bool is_special(const struct eng_tok *t, int32_t id)
     return t->type[id] == TOK_CONTROL || t->type[id] == TOK_UNKNOWN || t->type[id] == TOK_USER;
 }
 
-/* Of equal texts the first in order is found. At most half of the slots are taken. */
-static int slots_fill(const struct eng_tok *t, struct tok_keys *k)
+/* Of equal texts a normal token is found before any other, then the lowest id. At most half of the
+ * slots are taken. */
+static int keys_build(struct eng_tok *t, struct tok_keys *k,
+                      bool (*want)(const struct eng_tok *t, int32_t id))
 {
-    uint64_t n_slot = 16;
-    while (n_slot < 2 * (uint64_t)k->n)
+    uint64_t n = 0, n_slot = 16;
+    for (int32_t id = 0; id < t->n_vocab; id++)
+        n += want(t, id);
+    while (n_slot < 2 * n)
         n_slot *= 2;
     k->mask = n_slot - 1;
     k->slot = malloc((size_t)n_slot * sizeof *k->slot);
     if (k->slot == NULL)
         return BASE_ENOMEM;
     memset(k->slot, 0xff, (size_t)n_slot * sizeof *k->slot);
-    for (int i = 0; i < k->n; i++) {
+    for (int32_t id = 0; id < t->n_vocab; id++) {
         size_t len;
-        const char *s = tok_text(t, k->key[i].id, &len);
+        const char *s = tok_text(t, id, &len);
+        if (len == 0 || !want(t, id))
+            continue;
+        k->max_len = len > k->max_len ? len : k->max_len;
         int32_t *slot = slot_of(t, k, s, len);
-        if (*slot < 0)
-            *slot = k->key[i].id;
+        if (*slot < 0 || (t->type[*slot] != TOK_NORMAL && t->type[id] == TOK_NORMAL))
+            *slot = id;
     }
     return 0;
-}
-
-static int keys_build(struct eng_tok *t, struct tok_keys *k,
-                      bool (*want)(const struct eng_tok *t, int32_t id))
-{
-    k->key = malloc((size_t)t->n_vocab * sizeof *k->key);
-    if (k->key == NULL)
-        return BASE_ENOMEM;
-    for (int32_t id = 0; id < t->n_vocab; id++) {
-        size_t n;
-        const char *s = tok_text(t, id, &n);
-        if (n == 0 || !want(t, id))
-            continue;
-        k->key[k->n++] = (struct tok_key){head_of(s, n), id};
-        k->max_len = n > k->max_len ? n : k->max_len;
-    }
-    qsort_r(k->key, (size_t)k->n, sizeof *k->key, by_text, t);
-    return slots_fill(t, k);
 }
 
 /* ---- spelling ---- */
@@ -131,6 +91,10 @@ bool tok_unspell(const char *s, size_t len, char *out, size_t *out_len)
     size_t n = 0;
     for (size_t i = 0; i < len;) {
         unsigned cp = p[i++];
+        if (cp > 0x20 && cp < 0x7f) { /* most of them */
+            out[n++] = (char)cp;
+            continue;
+        }
         if (cp >= 0xc2 && cp <= 0xc5 && i < len && (p[i] & 0xc0) == 0x80)
             cp = (cp & 0x1f) << 6 | (p[i++] & 0x3f);
         else if (cp >= 0x80)
@@ -244,9 +208,10 @@ static int read_scores(struct eng_tok *t, const struct gguf_file *f, struct base
 static int read_texts(struct eng_tok *t, const struct gguf_file *f, const char *key,
                       struct base_err *err)
 {
-    size_t total = 0, cursor = 0;
+    size_t total = 0;
+    struct gguf_strs all = gguf_arr_strs(f, key), text = all;
     for (int i = 0; i < t->n_vocab; i++)
-        total += gguf_arr_str(f, key, &cursor).len;
+        total += gguf_strs_next(&all).len;
     if (total > TOK_MAX_TEXT_BYTES)
         return base_err_set(err, BASE_ELIMIT, key, "%zu bytes of tokens (at most %d)", total,
                             TOK_MAX_TEXT_BYTES);
@@ -255,10 +220,9 @@ static int read_texts(struct eng_tok *t, const struct gguf_file *f, const char *
     if (t->pool == NULL || t->off == NULL)
         return out_of_memory(err);
     uint32_t at = 0;
-    cursor = 0;
     for (int i = 0; i < t->n_vocab; i++) {
         t->off[i] = at;
-        at += (uint32_t)decode(t, i, gguf_arr_str(f, key, &cursor), t->pool + at);
+        at += (uint32_t)decode(t, i, gguf_strs_next(&text), t->pool + at);
     }
     t->off[t->n_vocab] = at;
     return 0;
@@ -276,7 +240,9 @@ static void mark_ends(struct eng_tok *t)
     for (int32_t id = 0; id < t->n_vocab; id++) {
         size_t n;
         const char *s = tok_text(t, id, &n);
-        bool barred = n > 2 && s[1] == '|';
+        if (n < 4 || s[0] != '<')
+            continue;
+        bool barred = s[1] == '|';
         for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
             if (strlen(name[i]) == n && memcmp(name[i], s, n) == 0 &&
                 (barred || t->type[id] != TOK_NORMAL)) {
@@ -297,6 +263,10 @@ static void index_bytes(struct eng_tok *t)
         const char *s = tok_text(t, id, &n);
         if (t->type[id] == TOK_BYTE && n == 1 && t->byte_id[(uint8_t)s[0]] < 0)
             t->byte_id[(uint8_t)s[0]] = id;
+        if (n == 0 || !is_special(t, id))
+            continue;
+        t->special_first[(uint8_t)s[0]] = true;
+        t->user_first[(uint8_t)s[0]] |= t->type[id] == TOK_USER;
     }
 }
 
@@ -327,12 +297,6 @@ int tok_vocab_read(struct eng_tok *t, const struct gguf_file *f, struct base_err
     mark_ends(t);
     if (keys_build(t, &t->word, is_word) != 0 || keys_build(t, &t->special, is_special) != 0)
         return out_of_memory(err);
-    for (int i = 0; i < t->special.n; i++) {
-        int32_t id = t->special.key[i].id;
-        uint8_t first = (uint8_t)t->pool[t->off[id]];
-        t->special_first[first] = true;
-        t->user_first[first] |= t->type[id] == TOK_USER;
-    }
     index_bytes(t);
     return 0;
 }

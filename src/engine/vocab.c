@@ -7,50 +7,79 @@
 
 enum { LCP_MAX = UINT16_MAX };
 
-/* Tokens with text that merging does not make: byte fallbacks, and SentencePiece's user-defined. */
-static bool is_other(const struct eng_tok *t, int32_t id)
+/* The first eight bytes, big-endian and zero-padded, settle most comparisons. */
+struct key {
+    uint64_t head;
+    int32_t id;
+};
+
+static uint64_t head_of(const char *s, size_t len)
 {
-    return t->type[id] == TOK_BYTE || (t->type[id] == TOK_USER && t->kind == TOK_SPM);
+    uint64_t h = 0;
+    for (size_t i = 0; i < 8; i++)
+        h = h << 8 | (i < len ? (uint8_t)s[i] : 0);
+    return h;
+}
+
+static bool is_said(const struct eng_tok *t, int32_t id)
+{
+    return t->off[id + 1] > t->off[id] && !t->is_end[id] &&
+           (t->type[id] == TOK_NORMAL || t->type[id] == TOK_USER || t->type[id] == TOK_BYTE);
 }
 
 static int by_bytes(const void *a, const void *b, void *tok)
 {
+    const struct eng_tok *t = tok;
+    const int32_t x = ((const struct key *)a)->id, y = ((const struct key *)b)->id;
     size_t n, m;
-    const char *x = tok_text(tok, *(const int32_t *)a, &n);
-    const char *y = tok_text(tok, *(const int32_t *)b, &m);
-    const int c = memcmp(x, y, n < m ? n : m);
-    if (c != 0)
-        return c;
-    return n != m ? (n < m ? -1 : 1) : *(const int32_t *)a - *(const int32_t *)b;
+    const char *p = tok_text(t, x, &n), *q = tok_text(t, y, &m);
+    int c = memcmp(p, q, n < m ? n : m);
+    if (c == 0)
+        c = n != m ? (n < m ? -1 : 1) : (t->type[x] != TOK_NORMAL) - (t->type[y] != TOK_NORMAL);
+    return c != 0 ? c : x < y ? -1 : x > y;
 }
 
-/* The words are sorted already; the others are few. */
-static int merge(struct eng_vocab *v, const struct eng_tok *t)
+/* By head, stable, a byte at a time from the last. */
+static void sort_heads(struct key *k, struct key *other, int n)
 {
-    int n_other = 0, at = 0;
-    int32_t *other = malloc((size_t)t->n_vocab * sizeof *other);
+    for (int shift = 0; shift < 64; shift += 8) {
+        int at[257] = {0};
+        for (int i = 0; i < n; i++)
+            at[(k[i].head >> shift & 0xff) + 1]++;
+        for (int b = 0; b < 256; b++)
+            at[b + 1] += at[b];
+        for (int i = 0; i < n; i++)
+            other[at[k[i].head >> shift & 0xff]++] = k[i];
+        struct key *swap = k;
+        k = other;
+        other = swap;
+    }
+}
+
+static int sort_tokens(struct eng_vocab *v, const struct eng_tok *t)
+{
+    struct key *k = malloc(2 * (size_t)t->n_vocab * sizeof *k);
     v->id = malloc(((size_t)t->n_vocab + 1) * sizeof *v->id);
     v->lcp = calloc((size_t)t->n_vocab + 1, sizeof *v->lcp);
-    if (other == NULL || v->id == NULL || v->lcp == NULL) {
-        free(other);
+    if (k == NULL || v->id == NULL || v->lcp == NULL) {
+        free(k);
         return BASE_ENOMEM;
     }
     for (int32_t id = 0; id < t->n_vocab; id++) {
-        if (is_other(t, id) && t->off[id + 1] > t->off[id])
-            other[n_other++] = id;
+        size_t n;
+        const char *s = tok_text(t, id, &n);
+        if (is_said(t, id))
+            k[v->n++] = (struct key){head_of(s, n), id};
     }
-    qsort_r(other, (size_t)n_other, sizeof *other, by_bytes, (void *)t);
-    for (int i = 0; i < t->word.n; i++) {
-        const int32_t id = t->word.key[i].id;
-        if (t->is_end[id] || t->type[id] == TOK_UNUSED)
-            continue;
-        while (at < n_other && by_bytes(&other[at], &id, (void *)t) < 0)
-            v->id[v->n++] = other[at++];
-        v->id[v->n++] = id;
+    sort_heads(k, k + t->n_vocab, v->n);
+    for (int i = 0, end; i < v->n; i = end) {
+        for (end = i + 1; end < v->n && k[end].head == k[i].head; end++)
+            ;
+        qsort_r(k + i, (size_t)(end - i), sizeof *k, by_bytes, (void *)t);
+        for (int at = i; at < end; at++)
+            v->id[at] = k[at].id;
     }
-    while (at < n_other)
-        v->id[v->n++] = other[at++];
-    free(other);
+    free(k);
     return 0;
 }
 
@@ -92,7 +121,7 @@ int eng_vocab_new(struct eng_vocab **out, const struct eng_tok *t, struct base_e
 {
     struct eng_vocab *v = calloc(1, sizeof *v);
     *out = NULL;
-    if (v == NULL || merge(v, t) != 0) {
+    if (v == NULL || sort_tokens(v, t) != 0) {
         eng_vocab_free(v);
         return base_err_set(err, BASE_ENOMEM, "vocabulary", "no memory for %d tokens", t->n_vocab);
     }

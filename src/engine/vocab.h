@@ -11,7 +11,7 @@ enum { ENG_VOCAB_END_MAX = 16 };
 struct eng_vocab {
     const struct eng_tok *tok; /* borrowed */
     int n;
-    int32_t *id;        /* [n] sorted by bytes, then as it is found first */
+    int32_t *id;        /* [n] sorted by bytes; of equal ones a normal token first, then the lowest */
     uint16_t *lcp;      /* [n] bytes shared with the one before; the first of a first byte has 0 */
     int first[257];     /* id[first[b]] … id[first[b + 1]) begin with byte b */
     bool has_byte[256]; /* a token of exactly this byte */

@@ -104,12 +104,15 @@ static void reads_what_was_written(void **state)
     assert_int_equal(gguf_get_arr(f, "strs", GGUF_KV_STR, &n, &found, &err), 0);
     assert_int_equal(n, 2);
     assert_int_equal(gguf_get_arr(f, "strs", GGUF_KV_F32, &n, &found, &err), BASE_EFORMAT);
-    size_t cursor = 0;
-    s = gguf_arr_str(f, "strs", &cursor);
+    struct gguf_strs strs = gguf_arr_strs(f, "strs");
+    s = gguf_strs_next(&strs);
     assert_int_equal(s.len, 3);
-    s = gguf_arr_str(f, "strs", &cursor);
+    s = gguf_strs_next(&strs);
     assert_int_equal(s.len, 0);
-    s = gguf_arr_str(f, "strs", &cursor); /* past the end: empty, not wild */
+    s = gguf_strs_next(&strs); /* past the end: empty, not wild */
+    assert_int_equal(s.len, 0);
+    strs = gguf_arr_strs(f, "f");
+    s = gguf_strs_next(&strs);
     assert_int_equal(s.len, 0);
     assert_null(gguf_arr_data(f, "strs"));
     char buf[16];

@@ -483,6 +483,30 @@ static void what_a_vocabulary_lacks_is_left_out(void **state)
     eng_tok_close(t);
 }
 
+/* Beginnings longer than a key's eight bytes; and of equal texts a normal token is what the
+ * tokenizer finds, so it comes first. */
+static void equal_and_long_tokens_have_an_order(void **state)
+{
+    (void)state;
+    static const char *const piece[] = {"<0x62>",   "b",       "b",      "aaaaaaaac", "aaaaaaaab",
+                                        "aaaaaaaa", "aaaaaaa", "<0x61>", "a"};
+    static const int32_t want[] = {11, 10, 9, 8, 7, 6, 4, 5, 3};
+    struct eng_tok *t = small_tok(piece, 9);
+    struct eng_vocab *v = NULL;
+    struct base_err err = {0};
+    int32_t *ids = NULL;
+    int n = 0;
+    assert_int_equal(eng_vocab_new(&v, t, &err), 0);
+    assert_int_equal(v->n, 9);
+    assert_memory_equal(v->id, want, sizeof want);
+    assert_int_equal(v->lcp[4], 8);
+    assert_int_equal(eng_tok_encode(t, "b", 1, 0, 8, &ids, &n, &err), 0);
+    assert_true(n > 0 && ids[n - 1] == 4);
+    free(ids);
+    eng_vocab_free(v);
+    eng_tok_close(t);
+}
+
 static void the_vocabulary_is_sorted(void **state)
 {
     (void)state;
@@ -683,6 +707,7 @@ int main(void)
         cmocka_unit_test(long_answers_do_not_pile_up),
         cmocka_unit_test(limits_bring_it_to_its_end),
         cmocka_unit_test(what_a_vocabulary_lacks_is_left_out),
+        cmocka_unit_test(equal_and_long_tokens_have_an_order),
         cmocka_unit_test(the_vocabulary_is_sorted),
         cmocka_unit_test(draws_have_the_allowed_shares),
         cmocka_unit_test(answers_keep_to_the_grammar),

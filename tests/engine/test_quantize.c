@@ -30,12 +30,12 @@ static void keys_and_vectors_are_copied(void **state)
     assert_int_equal(gguf_get_u32(b, "general.quantization_version", &version, &found, &err), 0);
     assert_int_equal(file_type, 2);
     assert_int_equal(version, 2);
-    size_t at = 0, bt = 0; /* the vocabulary, string by string */
     uint64_t n = 0;
     assert_int_equal(gguf_get_arr(a, "tokenizer.ggml.tokens", GGUF_KV_STR, &n, &found, &err), 0);
-    for (uint64_t i = 0; i < n; i++) {
-        const struct gguf_str x = gguf_arr_str(a, "tokenizer.ggml.tokens", &at);
-        const struct gguf_str y = gguf_arr_str(b, "tokenizer.ggml.tokens", &bt);
+    struct gguf_strs at = gguf_arr_strs(a, "tokenizer.ggml.tokens");
+    struct gguf_strs bt = gguf_arr_strs(b, "tokenizer.ggml.tokens");
+    for (uint64_t i = 0; i < n; i++) { /* the vocabulary, string by string */
+        const struct gguf_str x = gguf_strs_next(&at), y = gguf_strs_next(&bt);
         assert_int_equal(x.len, y.len);
         assert_memory_equal(x.s, y.s, x.len);
     }

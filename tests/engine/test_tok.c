@@ -323,6 +323,40 @@ static void refuses_bad_merges(void **state)
     assert_int_equal(open_bpe("gpt-2", "a ", &err), BASE_EFORMAT);
 }
 
+/* "b c" has the lowest rank, whatever comes after it, so "a b" finds no 'b' any more. */
+static void the_first_of_equal_merges_counts(void **state)
+{
+    (void)state;
+    static const char *const piece[] = {"a", "b", "c", "ab", "bc"};
+    static const char *const merge[] = {"b c", "a b", "b c", "a b"};
+    struct base_buf b;
+    struct base_err err;
+    struct gguf_file *f;
+    struct eng_tok *t;
+    int32_t *ids;
+    int n;
+    base_buf_init(&b, 4096);
+    put_head(&b, 0, 4);
+    put_kv_str(&b, "tokenizer.ggml.model", "gpt2");
+    put_kv_str(&b, "tokenizer.ggml.pre", "gpt-2");
+    put_kv_arr(&b, "tokenizer.ggml.tokens", GGUF_KV_STR, 5);
+    for (int i = 0; i < 5; i++)
+        put_str(&b, piece[i], strlen(piece[i]));
+    put_kv_arr(&b, "tokenizer.ggml.merges", GGUF_KV_STR, 4);
+    for (int i = 0; i < 4; i++)
+        put_str(&b, merge[i], strlen(merge[i]));
+    assert_int_equal(gguf_open_mem(&f, b.data, b.len, &err), 0);
+    assert_int_equal(eng_tok_open(&t, f, &err), 0);
+    assert_int_equal(eng_tok_encode(t, "abc", 3, 0, 8, &ids, &n, &err), 0);
+    assert_int_equal(n, 2);
+    assert_int_equal(ids[0], 0);
+    assert_int_equal(ids[1], 4);
+    free(ids);
+    eng_tok_close(t);
+    gguf_close(f);
+    base_buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +369,7 @@ int main(void)
         cmocka_unit_test(spm_merges_by_score),
         cmocka_unit_test(refuses_bad_vocabularies),
         cmocka_unit_test(refuses_bad_merges),
+        cmocka_unit_test(the_first_of_equal_merges_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

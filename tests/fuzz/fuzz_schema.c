@@ -24,7 +24,6 @@ static const struct eng_vocab *vocab(void)
     static char pool[256 + 64];
     static uint32_t off[N + 1];
     static uint8_t type[N], is_end[N];
-    static struct tok_key key[N];
     if (v != NULL)
         return v;
     uint32_t at = 0;
@@ -40,20 +39,6 @@ static const struct eng_vocab *vocab(void)
     is_end[N - 1] = 1;
     t = (struct eng_tok){
         .n_vocab = N, .pool = pool, .off = off, .type = type, .is_end = is_end, .eos = N - 1};
-    t.word.key = key;
-    for (int i = 0; i < N - 1; i++) { /* insertion, by bytes */
-        int k = t.word.n++;
-        size_t n, m;
-        const char *p = tok_text(&t, i, &n);
-        for (; k > 0; k--) {
-            const char *q = tok_text(&t, key[k - 1].id, &m);
-            const int c = memcmp(q, p, n < m ? n : m);
-            if (c < 0 || (c == 0 && m <= n))
-                break;
-            key[k] = key[k - 1];
-        }
-        key[k] = (struct tok_key){0, i};
-    }
     struct base_err err;
     if (eng_vocab_new(&v, &t, &err) != 0)
         abort();

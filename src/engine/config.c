@@ -104,6 +104,23 @@ static int read_arch(struct eng_model *m, struct base_err *err)
 
 /* RoPE scaling as our graphs know it: none or linear. Llama 3's own scaling comes as factors
  * in rope_freqs.weight, without a key. A factor without a type means linear: the files' custom. */
+/* Of the file's tokens; what they are is the tokenizer's to read. */
+static int read_vocab_size(struct eng_model *m, struct base_err *err)
+{
+    static const char key[] = "tokenizer.ggml.tokens";
+    uint64_t n;
+    bool found;
+    int rc = gguf_get_arr(m->file, key, GGUF_KV_STR, &n, &found, err);
+    if (rc != 0)
+        return rc;
+    if (!found)
+        return base_err_set(err, BASE_EFORMAT, key, "missing: the file has no tokenizer");
+    if (n < 1 || n > ENG_MAX_VOCAB)
+        return base_err_set(err, BASE_EFORMAT, key, "%llu tokens", (unsigned long long)n);
+    m->c.n_vocab = (int)n;
+    return 0;
+}
+
 static int read_rope_scale(struct eng_model *m, struct base_err *err)
 {
     char key[96], type[32];
@@ -226,11 +243,9 @@ int eng_config_read(struct eng_model *m, struct base_err *err)
         return base_err_set(err, BASE_EFORMAT, key_of(key, c, "attention.head_count"),
                             "%d heads of %d are wider than %d", c->n_head, c->head_dim,
                             ENG_MAX_WIDTH);
-    c->n_vocab = eng_tok_n_vocab(m->tok);
-    if (c->n_vocab < 1 || c->n_vocab > ENG_MAX_VOCAB)
-        return base_err_set(err, BASE_EFORMAT, "tokenizer.ggml.tokens", "%d tokens", c->n_vocab);
     set_scales(c);
-    if ((rc = read_rope_scale(m, err)) != 0 || (rc = read_window(m, err)) != 0)
+    if ((rc = read_vocab_size(m, err)) != 0 || (rc = read_rope_scale(m, err)) != 0 ||
+        (rc = read_window(m, err)) != 0)
         return rc;
     return refuse_variants(m, err);
 }

@@ -3,6 +3,8 @@
 #ifndef ENG_INNER_H
 #define ENG_INNER_H
 
+#include <pthread.h>
+
 #include "engine/model.h"
 
 /* Limits on what a file may claim; far above any real model, low enough that no product of two of
@@ -72,21 +74,31 @@ static inline bool eng_layer_windowed(const struct eng_config *c, int layer)
            (c->window_period == 0 || layer % c->window_period != c->window_period - 1);
 }
 
-/* Metadata -> c, rope_scale. m->file and m->tok are open. Errors: BASE_EFORMAT, BASE_EUNSUPPORTED.
- */
+/* Metadata -> c, rope_scale. m->file is open. Errors: BASE_EFORMAT, BASE_EUNSUPPORTED. */
 int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 
-/* Tensors -> w, after eng_config_read. Touches the data of norms and RoPE factors only and advises
- * the kernel about the rest of the held ones. Errors: gguf_tensor_get's, BASE_EUNSUPPORTED for a
+/* Tensors -> w, after eng_config_read. Touches the data of norms and RoPE factors only. Errors: gguf_tensor_get's, BASE_EUNSUPPORTED for a
  * tensor that has no place in the graph, BASE_ENOMEM. */
 int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 void eng_weights_fini(struct eng_model *m);
 
 /* Packs every held matrix whose type has a form, unless m->exact, with o->n_thread threads, or maps
  * what o->pack_cache has of them; gives the file's pages back. A cache that can't be used is no
- * error: m->cache_err. Errors: BASE_ENOMEM, eng_pool_new's. */
-int eng_weights_pack(struct eng_model *m, const struct eng_model_opt *o, struct base_err *err)
-    BASE_MUST_CHECK;
+ * error: m->cache_err. In two parts, because a thread of its own looks into the cache between them:
+ * that takes as long as the vocabulary, and neither needs the other. Every begin that gave 0 wants
+ * an end; rc: what came of the work between, not 0: nothing is packed any more, and it is returned.
+ * Errors: BASE_ENOMEM, eng_pool_new's. */
+struct eng_packing {
+    struct eng_model *m;
+    const struct eng_model_opt *o;
+    uint8_t key[16], *found; /* found: NULL: no cache, or nothing in it */
+    struct base_err cache_err;
+    pthread_t thread;
+    bool look, started;
+};
+int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
+                           const struct eng_model_opt *o, struct base_err *err) BASE_MUST_CHECK;
+int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err) BASE_MUST_CHECK;
 /* The file's pages of packed matrices are not needed any more. */
 void eng_weights_release(const struct eng_model *m);
 void eng_weights_unpack(struct eng_model *m);

@@ -40,13 +40,14 @@ int eng_model_open(struct eng_model **out, const struct eng_model_opt *o, struct
     struct eng_model *m = calloc(1, sizeof *m);
     if (m == NULL)
         return base_err_set(err, BASE_ENOMEM, o->path, "no memory for the model");
+    struct eng_packing packing;
     int rc;
     if ((rc = kern_select(o->cpu, &m->kern, err)) != 0 ||
-        (rc = gguf_open(&m->file, o->path, err)) != 0 ||
-        (rc = eng_tok_open(&m->tok, m->file, err)) != 0 || (rc = eng_config_read(m, err)) != 0 ||
+        (rc = gguf_open(&m->file, o->path, err)) != 0 || (rc = eng_config_read(m, err)) != 0 ||
         (rc = pick_range(m, o, err)) != 0 || (rc = eng_weights_read(m, err)) != 0 ||
         (rc = find_chat(m, o->chat_format, err)) != 0 ||
-        (!o->look && (rc = eng_weights_pack(m, o, err)) != 0)) {
+        (rc = eng_weights_pack_begin(&packing, m, o, err)) != 0 ||
+        (rc = eng_weights_pack_end(&packing, eng_tok_open(&m->tok, m->file, err), err)) != 0) {
         eng_model_close(m);
         return rc;
     }

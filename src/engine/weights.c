@@ -61,16 +61,6 @@ const char *eng_layer_name(char buf[64], int layer, const char *name)
     return buf;
 }
 
-/* A matrix by contract; its pages will be wanted. */
-static int get_matrix(const struct eng_model *m, const char *name, int64_t n_in, int64_t n_out,
-                      const struct gguf_tensor **out, struct base_err *err)
-{
-    int rc = gguf_tensor_get(m->file, name, n_in, n_out, out, err);
-    if (rc == 0)
-        gguf_advise(m->file, (*out)->data, (*out)->n_bytes, true);
-    return rc;
-}
-
 /* A vector by contract, as an owned f32 copy: whatever its type and alignment in the file. */
 static int get_vector(const struct eng_model *m, const char *name, int64_t n, float **out,
                       struct base_err *err)
@@ -91,7 +81,7 @@ static int get_rows(const struct eng_model *m, const char *name, const struct en
                     struct eng_matrix *out, struct base_err *err)
 {
     const struct gguf_tensor *t = NULL;
-    int rc = get_matrix(m, name, spec->n_in, spec->n_out, &t, err);
+    int rc = gguf_tensor_get(m->file, name, spec->n_in, spec->n_out, &t, err);
     if (rc != 0)
         return rc;
     out->t = *t;
@@ -188,13 +178,13 @@ int eng_weights_read(struct eng_model *m, struct base_err *err)
     if ((rc = read_rope(m, err)) != 0)
         return rc;
     if (!m->no_embed &&
-        (rc = get_matrix(m, "token_embd.weight", c->d_model, c->n_vocab, &w->embed, err)) != 0)
+        (rc = gguf_tensor_get(m->file, "token_embd.weight", c->d_model, c->n_vocab, &w->embed, err)) != 0)
         return rc;
     if (!m->no_head) {
         const char *name = c->tied_head ? "token_embd.weight" : "output.weight";
         const struct gguf_tensor *head = NULL;
         if ((rc = get_vector(m, "output_norm.weight", c->d_model, &w->out_norm, err)) != 0 ||
-            (rc = get_matrix(m, name, c->d_model, c->n_vocab, &head, err)) != 0)
+            (rc = gguf_tensor_get(m->file, name, c->d_model, c->n_vocab, &head, err)) != 0)
             return rc;
         w->head.t = *head;
         w->has_head = true;

@@ -3,6 +3,7 @@
 #include "engine/inner.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -182,25 +183,68 @@ static int pack_all(struct eng_model *m, int n_thread, struct base_err *err)
     return 0;
 }
 
-int eng_weights_pack(struct eng_model *m, const struct eng_model_opt *o, struct base_err *err)
+/* What will be read of the file: all, or what the cache has nothing of. */
+static void advise(struct eng_model *m)
 {
-    uint8_t key[PACK_CACHE_KEY_BYTES];
-    m->packed_bytes = m->exact ? 0 : plan(m);
-    if (m->packed_bytes == 0)
+    if (m->w.embed != NULL)
+        gguf_advise(m->file, m->w.embed->data, m->w.embed->n_bytes, true);
+    for (int l = m->layer_begin; l < set_end(m); l++) {
+        const struct set s = set_at(m, l);
+        for (int i = 0; i < s.n; i++) {
+            if (s.of[i]->p.form == NULL || !m->packed_cached)
+                gguf_advise(m->file, s.of[i]->t.data, s.of[i]->t.n_bytes, true);
+        }
+    }
+}
+
+static void *look_into_cache(void *arg)
+{
+    struct eng_packing *p = arg;
+    if (pack_cache_map(p->o->pack_cache, p->key, p->m->packed_bytes, &p->found, &p->cache_err) != 0)
+        p->found = NULL;
+    return NULL;
+}
+
+int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
+                           const struct eng_model_opt *o, struct base_err *err)
+{
+    *p = (struct eng_packing){.m = m, .o = o};
+    m->packed_bytes = m->exact || o->look ? 0 : plan(m);
+    p->look = o->pack_cache != NULL && m->packed_bytes > 0;
+    if (!p->look)
         return 0;
-    const bool cache = o->pack_cache != NULL;
-    if (cache && cache_key(m, o->path, key) != 0)
+    if (cache_key(m, o->path, p->key) != 0)
         return base_err_set(err, BASE_ENOMEM, "weights", "no memory for a hash");
-    if (cache &&
-        pack_cache_map(o->pack_cache, key, m->packed_bytes, &m->packed, &m->cache_err) == 0) {
-        m->packed_cached = true;
+    sigset_t all, old; /* signals are the business of the thread that opens the model */
+    sigfillset(&all);
+    if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0)
+        return 0;
+    p->started = pthread_create(&p->thread, NULL, look_into_cache, p) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return 0;
+}
+
+int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err)
+{
+    struct eng_model *m = p->m;
+    if (p->started)
+        pthread_join(p->thread, NULL);
+    else if (p->look && rc == 0)
+        look_into_cache(p);
+    m->packed = p->found;
+    m->packed_cached = p->found != NULL;
+    m->cache_err = p->cache_err;
+    if (rc != 0 || p->o->look)
+        return rc;
+    advise(m);
+    if (m->packed_cached) {
         place(m);
         eng_weights_release(m);
         return 0;
     }
-    int rc = pack_all(m, o->n_thread, err);
-    if (rc == 0 && cache &&
-        pack_cache_write(o->pack_cache, key, m->packed, m->packed_bytes, &m->cache_err) == 0)
+    rc = m->packed_bytes > 0 ? pack_all(m, p->o->n_thread, err) : 0;
+    if (rc == 0 && p->look &&
+        pack_cache_write(p->o->pack_cache, p->key, m->packed, m->packed_bytes, &m->cache_err) == 0)
         m->cache_err.code = 0;
     return rc;
 }

@@ -25,6 +25,7 @@ struct eng_exec {
     int n_thread, max_row;
 
     int n_row, n_act, n_want, n_lora_run;
+    unsigned n_embed;    /* embedding rows read so far */
     struct eng_row *row; /* [max_row] */
     int *act;            /* [max_row] rows that run the present layer */
     int *want;           /* [max_row] rows that want logits */

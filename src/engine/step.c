@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ROW_LIMIT = 1 << 16 };
+enum {
+    MAX_ROW_LIMIT = 1 << 16,
+    EMBED_KEEP = 64, /* embedding rows read before their pages are given back */
+};
 
 /* n zeroed elements of size bytes on a cache line of their own; NULL when memory runs out. */
 static void *grab(size_t n, size_t size)
@@ -204,7 +207,7 @@ static void fill_angles(const struct eng_exec *e, int row, int pos)
         fill_cos_sin(e->m, eng_exec_cos_sin(e, row, true), pos, c->rope_theta_local, 1.0f);
 }
 
-static void embed(const struct eng_exec *e, int32_t token, float *x)
+static void embed(struct eng_exec *e, int32_t token, float *x)
 {
     const struct gguf_tensor *w = e->m->w.embed;
     const struct eng_config *c = &e->m->c;
@@ -212,6 +215,8 @@ static void embed(const struct eng_exec *e, int32_t token, float *x)
                             c->d_model);
     for (int i = 0; i < c->d_model && c->embed_scale != 1.0f; i++)
         x[i] *= c->embed_scale;
+    if (++e->n_embed % EMBED_KEEP == 0)
+        eng_weights_release_embed(e->m);
 }
 
 static void load_seg(struct eng_exec *e, const struct eng_seg *g)

@@ -258,6 +258,13 @@ void eng_weights_release(const struct eng_model *m)
     }
 }
 
+void eng_weights_release_embed(const struct eng_model *m)
+{
+    const struct gguf_tensor *t = m->w.embed;
+    if (!m->c.tied_head || !m->w.has_head || m->w.head.p.form != NULL)
+        gguf_advise(m->file, t->data, t->n_bytes, false);
+}
+
 void eng_weights_unpack(struct eng_model *m)
 {
     if (m->packed == NULL)

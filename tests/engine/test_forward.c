@@ -467,6 +467,38 @@ static void a_range_touches_only_its_layers(void **state)
     eng_model_close(n);
 }
 
+/* KiB of the file that are resident after the embeddings of n tokens, spread over all of them. */
+static long resident_after(const char *path, bool exact, int n)
+{
+    static float x[128][1024];
+    const struct eng_model_opt o = {.path = path, .layer_end = -1, .exact = exact, .n_thread = 1};
+    struct eng_model *m = tiny_open(&o);
+    struct eng_exec *e = NULL;
+    struct base_err err = {0};
+    int32_t ids[128];
+    const int n_vocab = eng_model_config(m)->n_vocab;
+    assert_int_equal(eng_model_config(m)->d_model, 1024);
+    for (int i = 0; i < n; i++)
+        ids[i] = (n_vocab - 1) * i / (n - 1);
+    const struct eng_seg g = {.n_row = n, .token = ids, .x_out = x[0]};
+    assert_int_equal(eng_exec_new(&e, m, 1, 128, &err), 0);
+    assert_int_equal(eng_exec_run(e, &g, 1, &err), 0);
+    const long kib = resident_kib(path);
+    eng_exec_free(e);
+    eng_model_close(m);
+    return kib;
+}
+
+static void rows_of_embeddings_do_not_stay(void **state)
+{
+    (void)state;
+    const char *path = tiny_make("--layers 1 --d 1024 --ff 64 --heads 4 --type q8_0");
+    const long before = resident_after(path, false, 63), after = resident_after(path, false, 128);
+    if (after >= before / 2)
+        fail_msg("%ld KiB, then %ld", before, after);
+    assert_true(resident_after(path, true, 128) >= before); /* the head is there too */
+}
+
 static void identity_sees_every_difference(void **state)
 {
     (void)state;
@@ -505,6 +537,7 @@ int main(void)
         cmocka_unit_test(trim_forgets),
         cmocka_unit_test(a_bad_step_changes_nothing),
         cmocka_unit_test(a_range_touches_only_its_layers),
+        cmocka_unit_test(rows_of_embeddings_do_not_stay),
         cmocka_unit_test(identity_sees_every_difference),
     };
     const int rc = cmocka_run_group_tests(tests, NULL, NULL);

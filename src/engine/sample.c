@@ -509,8 +509,27 @@ int eng_sampler_forced(struct eng_sampler *s, int32_t *out, int max)
     return s->form != NULL ? eng_grammar_forced(s->form, out, max) : 0;
 }
 
+int eng_sampler_sure(struct eng_sampler *s, int32_t *out, int max)
+{
+    return s->p.logprobs && !s->p.choices_only ? 0 : eng_sampler_forced(s, out, max);
+}
+
+int eng_sampler_take_sure(struct eng_sampler *s, struct eng_pick *out)
+{
+    int32_t token;
+    int rc = eng_sampler_sure(s, &token, 1);
+    if (rc <= 0 || (rc = eng_grammar_take(s->form, token)) != 0)
+        return rc;
+    *out = (struct eng_pick){.token = token};
+    eng_sampler_accept(s, token);
+    return 1;
+}
+
 int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
 {
+    int rc = eng_sampler_take_sure(s, out);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
     memset(out, 0, sizeof *out);
     const float max = highest(logits, s->n_vocab);
     if (isnan(max))
@@ -521,7 +540,6 @@ int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
         fill_top(s, logits, lse, out);
     }
     penalise(s, logits);
-    int rc = 0;
     if (s->form != NULL)
         rc = pick_held(s, logits, &out->token);
     else

@@ -20,6 +20,7 @@ struct eng_sample_params {
     uint64_t seed;
     int n_top;            /* alternatives to report, <= ENG_TOP_MAX */
     bool logprobs;        /* fill logprob and top even if nobody samples by them */
+    bool choices_only;    /* but not of tokens that the grammar leaves no choice about */
     /* NULL: anything may come. Else only what it allows, before all cuts; the sampler takes a
      * reference of its own. said[said_len], read by eng_sampler_new alone: what of the answer is
      * there already. */
@@ -57,5 +58,9 @@ int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
  * where there is a choice or no grammar. They need no step of their own: their rows may be run
  * together before they are picked. Errors: BASE_ELIMIT, BASE_ENOMEM (the next pick fails too). */
 int eng_sampler_forced(struct eng_sampler *s, int32_t *out, int max) BASE_MUST_CHECK;
+/* Those of them that need no logits at all, as nobody wants their log probabilities; 0 where somebody
+ * does. take_sure picks the next one (1, with a logprob of 0), or there is none (0). */
+int eng_sampler_sure(struct eng_sampler *s, int32_t *out, int max) BASE_MUST_CHECK;
+int eng_sampler_take_sure(struct eng_sampler *s, struct eng_pick *out) BASE_MUST_CHECK;
 
 #endif

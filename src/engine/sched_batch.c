@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 
@@ -37,22 +38,43 @@ static int order_jobs(struct eng_sched *s)
     return n;
 }
 
+/* An answer that begins by what the grammar leaves no choice about: those tokens run with the
+ * prompt's last rows, so that the step's logits are for the first choice. */
+static void add_sure(struct eng_sched *s, struct sched_slot *t, struct eng_seg *g, int room)
+{
+    struct eng_job *j = t->job;
+    int32_t *tok = j->past->token + t->pos;
+    int max = t->run.max_new_tok - 1;
+    max = max < room - t->n ? max : room - t->n;
+    max = max < s->o.chunk_tok - t->n ? max : s->o.chunk_tok - t->n;
+    max = max < j->past->n_ctx - 1 - t->pos - t->n ? max : j->past->n_ctx - 1 - t->pos - t->n;
+    if (!t->last || !t->run.autoregress || !j->past->whole || max <= 0)
+        return;
+    int n = eng_sampler_sure(j->sampler, tok + t->n, max); /* an error: the pick finds it too */
+    if (n > 0 && eng_tok_is_end(eng_model_tok(s->m), tok[t->n + n - 1]))
+        n--;
+    if (n <= 0)
+        return;
+    memcpy(tok, g->token, (size_t)t->n * sizeof *tok);
+    g->token = tok;
+    t->n_sure = n;
+    t->n = g->n_row = t->n + n;
+}
+
 /* Fills slot and seg for at most `room` rows of j, and what the event needs. 0 or BASE_ENOMEM. */
 static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
 {
     const size_t d = (size_t)eng_model_config(s->m)->d_model;
     struct sched_slot *t = &s->slot[at];
-    struct sched_cmd *f = j->engine_answering ? NULL : j->todo;
+    struct sched_cmd *f = j->n_owed > 0 ? NULL : j->todo;
     if (f != NULL)
         sched_cache_use(s, j, f, base_clock_mono_us());
     *t = (struct sched_slot){
-        .job = j, .feed = f, .fed = f != NULL, .run = f != NULL ? f->run : j->answer_run, .n = 1};
-    if (f != NULL) {
-        const int left = f->n - f->n_done;
-        t->n = left < s->o.chunk_tok ? left : s->o.chunk_tok;
-        t->n = t->n < room ? t->n : room;
-    }
-    t->last = f == NULL || f->n_done + t->n == f->n;
+        .job = j, .feed = f, .fed = f != NULL, .run = f != NULL ? f->run : j->answer_run};
+    const int left = f != NULL ? f->n - f->n_done : j->n_owed;
+    t->n = left < s->o.chunk_tok ? left : s->o.chunk_tok;
+    t->n = t->n < room ? t->n : room;
+    t->last = t->n == left && (f != NULL || j->engine_answering);
     const bool layers = t->run.layer_begin < t->run.layer_end;
     t->pos = layers ? eng_session_n_pos(j->past->session, t->run.layer_begin) : 0;
     struct eng_seg *g = &s->seg[at];
@@ -63,9 +85,9 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
                           .lora = j->past->lora};
     if (f == NULL) {
         g->token = j->past->token + t->pos; /* drafts come behind it */
-        j->past->token[t->pos] = j->last_pick;
     } else if (f->token != NULL) {
         g->token = f->token + f->n_done;
+        add_sure(s, t, g, room);
     } else {
         g->x_in = f->row + (size_t)f->n_done * d;
     }
@@ -124,14 +146,16 @@ static int slot_widen(struct sched_slot *t, struct eng_seg *g, int n)
  * read: such a step's time is its rows. Returns the slots that are left (no memory: one less). */
 static int add_drafts(struct eng_sched *s, int n_slot, int room)
 {
-    int n_row = n_slot, kept = 0;
+    int n_row = 0, kept = 0;
     double n_tok = n_slot;
+    for (int i = 0; i < n_slot; i++)
+        n_row += s->slot[i].n;
     for (int i = 0; i < n_slot; i++) {
         s->slot[kept] = s->slot[i];
         s->seg[kept] = s->seg[i];
         struct sched_slot *t = &s->slot[kept];
         struct eng_job *j = t->job;
-        const int max = t->fed || !j->past->whole ? 0 : s->o.draft_tok;
+        const int max = t->fed || t->n > 1 || !t->last || !j->past->whole ? 0 : s->o.draft_tok;
         const int found = max > 0 ? draft(s, t, max < room ? max : room) : 0;
         double right = 1.0;
         int n = 0;
@@ -197,13 +221,13 @@ int sched_build(struct eng_sched *s)
         struct eng_job *j = s->order[i];
         if (j->priority < top && s->now.n_step + 1 - j->last_step < (uint64_t)s->o.yield_steps)
             continue;
-        if (fill_slot(s, j, room, n) != 0) {
+        const int others = first_prefill - i - 1; /* one row each */
+        if (fill_slot(s, j, room > others ? room - others : 1, n) != 0) {
             sched_fail_nomem(s, j);
             continue;
         }
         n_decode += j->priority >= top;
-        n++;
-        room--;
+        room -= s->slot[n++].n;
     }
     if (!prefill)
         n = add_drafts(s, n, room);

@@ -43,6 +43,7 @@ struct sched_slot {
     struct eng_job_run run;
     int n, pos;          /* rows; position of the first */
     int n_draft;         /* of n, the last ones: drafted */
+    int n_sure;          /* of n, the last ones of a prompt: the answer's, which begins by them */
     bool sure;           /* the drafts' source is never wrong */
     bool last;           /* the feed is complete after this */
     int n_out;           /* tokens sampled */
@@ -77,6 +78,7 @@ struct eng_job {
     struct eng_job_run answer_run;
     bool engine_answering, failed;
     int32_t last_pick; /* sampled and not yet run; -1: none */
+    int n_owed; /* tokens of the answer that are told and not yet run: past->token, behind the session */
     int n_answer, n_prompt_tok, n_cached_tok, n_new_tok;
     double draft_right; /* how often a drafted token was right lately, 0..1 */
     uint64_t last_step;

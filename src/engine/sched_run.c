@@ -194,8 +194,6 @@ static void end_answer(struct eng_sched *s, struct eng_job *j, enum eng_done why
 static bool answer_goes_on(struct eng_sched *s, const struct sched_slot *t, int32_t token, int pos)
 {
     struct eng_job *j = t->job;
-    if (t->fed)
-        j->n_answer = 0;
     j->n_answer++;
     j->answer_run = t->run;
     j->engine_answering = true;
@@ -206,27 +204,69 @@ static bool answer_goes_on(struct eng_sched *s, const struct sched_slot *t, int3
     return j->engine_answering;
 }
 
-/* Samples from one row's logits and announces the token. false: the job has failed. */
-static bool pick_token(struct eng_sched *s, struct sched_slot *t, float *logits, int pos)
+static void fail_sampler(struct eng_sched *s, struct eng_job *j, int rc)
+{
+    struct base_err err = {0};
+    (void)base_err_set(&err, rc, "sampler", "%s",
+                       rc == BASE_EINTERNAL ? "the logits are not numbers" : base_code_str(rc));
+    fail_job(s, j, &err);
+}
+
+static void tell_token(struct eng_sched *s, struct sched_slot *t, struct sched_ev *e, int pos)
 {
     struct eng_job *j = t->job;
-    struct sched_ev *e = t->ev;
-    t->ev = e->next;
-    const int rc = eng_sampler_pick(j->sampler, logits, &e->ev.pick);
-    if (rc != 0) {
-        struct base_err err = {0};
-        (void)base_err_set(&err, rc, "sampler", "%s",
-                           rc == BASE_EINTERNAL ? "the logits are not numbers" : base_code_str(rc));
-        free(e);
-        fail_job(s, j, &err);
-        return false;
-    }
     j->last_pick = e->ev.pick.token;
     j->n_new_tok++;
     t->n_out++;
     e->ev.pos = pos;
     push_ev(s, e);
+}
+
+/* Samples from one row's logits and announces the token. false: the job has failed. */
+static bool pick_token(struct eng_sched *s, struct sched_slot *t, float *logits, int pos)
+{
+    struct sched_ev *e = t->ev;
+    t->ev = e->next;
+    const int rc = eng_sampler_pick(t->job->sampler, logits, &e->ev.pick);
+    if (rc != 0) {
+        free(e);
+        fail_sampler(s, t->job, rc);
+        return false;
+    }
+    tell_token(s, t, e, pos);
     return true;
+}
+
+/* The same without logits: 1, or 0 if it is not sure, or if the job has failed. */
+static int take_sure(struct eng_sched *s, struct sched_slot *t, int pos)
+{
+    struct eng_pick pick;
+    const int rc = eng_sampler_take_sure(t->job->sampler, &pick);
+    if (rc <= 0) {
+        if (rc < 0)
+            fail_sampler(s, t->job, rc);
+        return 0;
+    }
+    struct sched_ev *e = sched_ev_new(t->job, ENG_EV_TOKEN, 0);
+    if (e == NULL) {
+        sched_fail_nomem(s, t->job);
+        return 0;
+    }
+    e->ev.pick = pick;
+    tell_token(s, t, e, pos);
+    return 1;
+}
+
+/* An answer that goes on behind the row at pos owes its last token's row. What is sure to come
+ * behind that is told at once: it needs no logits, so its rows join the next step, and if it is the
+ * answer's end there is none. */
+static void tell_sure(struct eng_sched *s, struct sched_slot *t, int pos)
+{
+    struct eng_job *j = t->job;
+    do {
+        j->past->token[++pos] = j->last_pick;
+        j->n_owed++;
+    } while (take_sure(s, t, pos) && answer_goes_on(s, t, j->last_pick, pos));
 }
 
 static void draft_seen(struct eng_sched *s, const struct sched_slot *t, bool right)
@@ -242,8 +282,18 @@ static void finish_tokens(struct eng_sched *s, struct sched_slot *t, float *logi
 {
     struct eng_job *j = t->job;
     const struct eng_config *c = eng_model_config(s->m);
-    const int32_t *drafted = j->past->token + t->pos + 1;
-    int pos = t->pos + t->n - 1 - t->n_draft;
+    const int n_told = t->n - t->n_draft;
+    const int32_t *drafted = j->past->token + t->pos + n_told;
+    int pos = t->pos + n_told - t->n_sure - 1;
+    if (t->fed)
+        j->n_answer = 0;
+    for (int i = 0; i < t->n_sure && !j->failed; i++, pos++) {
+        const bool same = take_sure(s, t, pos) && j->last_pick == j->past->token[pos + 1];
+        if (!j->failed && (!same || !answer_goes_on(s, t, j->last_pick, pos)))
+            fail_sampler(s, j, BASE_EINTERNAL);
+    }
+    if (j->failed)
+        return;
     for (int i = 0;; i++, pos++) {
         if (!pick_token(s, t, logits + (size_t)i * (size_t)c->n_vocab, pos))
             break;
@@ -254,12 +304,13 @@ static void finish_tokens(struct eng_sched *s, struct sched_slot *t, float *logi
         if (!right)
             break;
     }
-    if (t->fed)
-        return;
     if (t->n_draft > 0)
         eng_session_trim(j->past->session, 0, c->n_layer, pos + 1);
-    j->past->n = pos + 1;
+    if (!t->fed)
+        j->past->n = pos + 1;
     s->now.n_draft += (uint64_t)t->n_draft;
+    if (j->engine_answering)
+        tell_sure(s, t, pos);
 }
 
 static void finish_rows(struct eng_sched *s, const struct sched_slot *t)
@@ -290,9 +341,13 @@ static void finish_slot(struct eng_sched *s, int at, int64_t us)
     j->engine_us += us;
     j->last_step = s->now.n_step;
     if (t->fed) {
-        sched_feed_advance(s, j, t->feed, t->n);
+        sched_feed_advance(s, j, t->feed, t->n - t->n_sure);
         if (t->last)
             pop_todo(j);
+        j->past->n += j->past->whole ? t->n_sure : 0;
+    } else {
+        j->n_owed -= t->n - t->n_draft;
+        j->past->n = t->pos + t->n - t->n_draft;
     }
     if (t->ev == NULL)
         return;
@@ -314,8 +369,8 @@ static void update_stats(struct eng_sched *s, int n_slot, int64_t us)
     int most = 0, n_row = 0, n_decode = 0, n_tok = 0;
     for (int i = 0; i < n_slot; i++) {
         const struct sched_slot *t = &s->slot[i];
-        const bool decode = t->n - t->n_draft == 1;
-        s->now.n_tok_in += t->fed ? (uint64_t)t->n : 0;
+        const bool decode = !t->fed || t->n == 1;
+        s->now.n_tok_in += t->fed ? (uint64_t)(t->n - t->n_sure) : 0;
         s->now.n_tok_out += (uint64_t)t->n_out;
         n_row += t->n;
         n_decode += decode;

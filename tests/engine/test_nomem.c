@@ -62,12 +62,14 @@ static void see(struct eng_job *j, const struct eng_event *ev, void *arg)
 }
 
 /* Long enough to be kept, and with something to look up. */
-static int run_job(struct eng_sched *s, const struct eng_lora *l, struct base_err *err)
+static int run_job(struct eng_sched *s, const struct eng_lora *l, struct eng_grammar *g,
+                   struct base_err *err)
 {
     static const int32_t ids[] = {5, 6, 7, 8, 9, 5, 6, 7, 8, 9, 5, 6, 7, 8, 9, 5, 6, 7, 8, 9};
     const struct eng_job_run run = {0, 2, ENG_OUT_TOKEN, true, 12};
     struct eng_sample_params p = ENG_SAMPLE_GREEDY;
     p.temperature = 0.01f; /* draws, but repeats itself */
+    p.grammar = g;
     struct seen seen = {0};
     struct eng_job *j = NULL;
     const struct eng_job_opt opt = {.run = run, .sample = p, .lora = l, .cache_key = "k"};
@@ -96,6 +98,9 @@ static int scenario(const char *path, const char *adapter)
     struct eng_model *m = NULL;
     struct eng_sched *s = NULL;
     struct eng_lora *l = NULL;
+    struct eng_vocab *v = NULL;
+    struct eng_grammar *g = NULL;
+    static const char form[] = "a = \"on\" | \"off \" [0-9] \" ok\" ;";
     const struct eng_model_opt o = {.path = path, .layer_end = -1};
     const struct eng_sched_opt so = {.n_thread = 2,
                                      .max_job = 2,
@@ -116,14 +121,22 @@ static int scenario(const char *path, const char *adapter)
     if (rc == 0)
         rc = eng_sched_new(&s, m, &so, &err);
     for (int i = 0; i < 2 && rc == 0; i++)
-        rc = run_job(s, l, &err); /* the second time with what the first has left */
+        rc = run_job(s, l, NULL, &err); /* the second time with what the first has left */
     if (rc == 0) {
         struct eng_sched_stats st;
         eng_sched_stats(s, &st);
         assert_true(st.n_cache_hit > 0);
         n_draft += st.n_draft;
     }
+    if (rc == 0)
+        rc = eng_vocab_new(&v, eng_model_tok(m), &err);
+    if (rc == 0)
+        rc = eng_grammar_new(&g, v, form, sizeof form - 1, NULL, &err);
+    if (rc == 0)
+        rc = run_job(s, l, g, &err); /* most of its tokens are sure */
     eng_sched_free(s);
+    eng_grammar_unref(g);
+    eng_vocab_free(v);
     eng_lora_close(l);
     eng_model_close(m);
     return rc;

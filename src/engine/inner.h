@@ -84,17 +84,17 @@ void eng_weights_fini(struct eng_model *m);
 
 /* Packs every held matrix whose type has a form, unless m->exact, with o->n_thread threads, or maps
  * what o->pack_cache has of them; gives the file's pages back. A cache that can't be used is no
- * error: m->cache_err. In two parts, because a thread of its own looks into the cache between them:
- * that takes as long as the vocabulary, and neither needs the other. Every begin that gave 0 wants
+ * error: m->cache_err. In two parts, because a thread of its own checks the cache between them: that
+ * takes as long as the vocabulary, and neither needs the other. Every begin that gave 0 wants
  * an end; rc: what came of the work between, not 0: nothing is packed any more, and it is returned.
  * Errors: BASE_ENOMEM, eng_pool_new's. */
 struct eng_packing {
     struct eng_model *m;
     const struct eng_model_opt *o;
-    uint8_t key[16], *found; /* found: NULL: no cache, or nothing in it */
-    struct base_err cache_err;
+    uint8_t key[16];
+    struct pack_cache *cache; /* NULL: none, or nothing in it */
     pthread_t thread;
-    bool look, started;
+    bool started;
 };
 int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
                            const struct eng_model_opt *o, struct base_err *err) BASE_MUST_CHECK;

@@ -10,10 +10,17 @@
 
 enum { PACK_CACHE_KEY_BYTES = 16 };
 
-/* Maps DIR/KEY.pack read-only: *out [n_bytes], to be given to munmap by pack_cache_unmap.
- * BASE_ENOTFOUND: none, or one that is not whole; err says why. */
-int pack_cache_map(const char *dir, const uint8_t key[PACK_CACHE_KEY_BYTES], size_t n_bytes,
-                   uint8_t **out, struct base_err *err) BASE_MUST_CHECK;
+/* DIR/KEY.pack, mapped read-only and not believed yet. BASE_ENOTFOUND: none, or none of n_bytes for this
+ * key, err says why; BASE_ENOMEM. */
+struct pack_cache;
+int pack_cache_open(struct pack_cache **out, const char *dir,
+                    const uint8_t key[PACK_CACHE_KEY_BYTES], size_t n_bytes,
+                    struct base_err *err) BASE_MUST_CHECK;
+/* Hashes pieces of it until none is left to take: by as many threads at once as one likes. */
+void pack_cache_hash(struct pack_cache *c);
+/* Once all of them have returned, and at least one has been: the packed weights if the hash is right, to be
+ * given to pack_cache_unmap, or NULL and err. Frees c. */
+uint8_t *pack_cache_accept(struct pack_cache *c, struct base_err *err) BASE_MUST_CHECK;
 void pack_cache_unmap(uint8_t *data, size_t n_bytes);
 
 /* Writes it, so that a reader finds it whole or not at all. BASE_EPERM: dir can be written by

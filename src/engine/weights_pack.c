@@ -197,11 +197,9 @@ static void advise(struct eng_model *m)
     }
 }
 
-static void *look_into_cache(void *arg)
+static void *check_cache(void *cache)
 {
-    struct eng_packing *p = arg;
-    if (pack_cache_map(p->o->pack_cache, p->key, p->m->packed_bytes, &p->found, &p->cache_err) != 0)
-        p->found = NULL;
+    pack_cache_hash(cache);
     return NULL;
 }
 
@@ -210,30 +208,39 @@ int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
 {
     *p = (struct eng_packing){.m = m, .o = o};
     m->packed_bytes = m->exact || o->look ? 0 : plan(m);
-    p->look = o->pack_cache != NULL && m->packed_bytes > 0;
-    if (!p->look)
+    if (o->pack_cache == NULL || m->packed_bytes == 0)
         return 0;
     if (cache_key(m, o->path, p->key) != 0)
         return base_err_set(err, BASE_ENOMEM, "weights", "no memory for a hash");
+    int rc = pack_cache_open(&p->cache, o->pack_cache, p->key, m->packed_bytes, &m->cache_err);
+    if (rc == BASE_ENOMEM && err != NULL)
+        *err = m->cache_err;
+    if (rc != 0)
+        return rc == BASE_ENOMEM ? rc : 0;
     sigset_t all, old; /* signals are the business of the thread that opens the model */
     sigfillset(&all);
     if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0)
         return 0;
-    p->started = pthread_create(&p->thread, NULL, look_into_cache, p) == 0;
+    p->started = pthread_create(&p->thread, NULL, check_cache, p->cache) == 0;
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return 0;
+}
+
+/* Helps with what is left of it. */
+static void take_cache(struct eng_packing *p)
+{
+    pack_cache_hash(p->cache);
+    if (p->started)
+        pthread_join(p->thread, NULL);
+    p->m->packed = pack_cache_accept(p->cache, &p->m->cache_err);
+    p->m->packed_cached = p->m->packed != NULL;
 }
 
 int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err)
 {
     struct eng_model *m = p->m;
-    if (p->started)
-        pthread_join(p->thread, NULL);
-    else if (p->look && rc == 0)
-        look_into_cache(p);
-    m->packed = p->found;
-    m->packed_cached = p->found != NULL;
-    m->cache_err = p->cache_err;
+    if (p->cache != NULL)
+        take_cache(p);
     if (rc != 0 || p->o->look)
         return rc;
     advise(m);
@@ -243,7 +250,7 @@ int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err)
         return 0;
     }
     rc = m->packed_bytes > 0 ? pack_all(m, p->o->n_thread, err) : 0;
-    if (rc == 0 && p->look &&
+    if (rc == 0 && m->packed_bytes > 0 && p->o->pack_cache != NULL &&
         pack_cache_write(p->o->pack_cache, p->key, m->packed, m->packed_bytes, &m->cache_err) == 0)
         m->cache_err.code = 0;
     return rc;

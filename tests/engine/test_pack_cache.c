@@ -132,6 +132,29 @@ static void damage_is_made_good(void **state)
     place_free(&p);
 }
 
+/* More than one piece is hashed, each by whoever comes first; damage is found in any. */
+static void large_ones_are_hashed_in_pieces(void **state)
+{
+    (void)state;
+    struct place p = place_new();
+    p.model = tiny_make("--layers 2 --d 1024 --heads 8 --ff 2048 --type q8_0");
+    check(&p, "packed", NULL);
+    assert_int_equal(find_file(&p), 1);
+    struct stat st;
+    assert_int_equal(stat(p.file, &st), 0);
+    assert_true(st.st_size > 3 * (4 << 20));
+    for (int i = 0; i < 5; i++)
+        check(&p, "from the cache", NULL);
+    for (off_t at = 5000; at < st.st_size; at += 4 << 20) {
+        poke(p.file, at, "\x5a");
+        check(&p, "packed", NULL);
+        poke(p.file, at, "\xa5");
+        check(&p, "packed", NULL);
+    }
+    check(&p, "from the cache", NULL);
+    place_free(&p);
+}
+
 static void another_file_has_another_key(void **state)
 {
     (void)state;
@@ -174,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_written_once_and_mapped),
         cmocka_unit_test(damage_is_made_good),
+        cmocka_unit_test(large_ones_are_hashed_in_pieces),
         cmocka_unit_test(another_file_has_another_key),
         cmocka_unit_test(a_folder_that_will_not_do_is_said),
     };

@@ -4,11 +4,11 @@
  * twice. Codes of 8 bits would not fit once: they are taken as signed, and their sign is given to
  * the activations (128 * 127 * 2 fits). */
 #include <immintrin.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/kernels/act_block.h"
 #include "engine/kernels/kern_impl.h"
 #include "engine/quant_block.h"
 
@@ -203,39 +203,25 @@ static inline uint32_t max_lanes(__m256i v)
 /* As kern_generic.c's, 8 inputs at a time. */
 static void act_quant(const struct kern_act *a, int r0, int g, int k, const float *x)
 {
-    const int n_block = a->n_in / PACK_BLOCK;
     const __m256i abs = _mm256_set1_epi32(0x7fffffff);
-    for (int b = 0; b < n_block; b++, x += PACK_BLOCK) {
-        const size_t block = (size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g;
-        const size_t at = block + (size_t)k, half = 2 * block + (size_t)k;
+    for (int b = 0; b < a->n_in / PACK_BLOCK; b++, x += PACK_BLOCK) {
         __m256 v[4];
         __m256i q[4], top = _mm256_setzero_si256();
         EACH (i, 4) {
             v[i] = _mm256_loadu_ps(x + 8 * i);
             top = _mm256_max_epu32(top, _mm256_and_si256(_mm256_castps_si256(v[i]), abs));
         }
-        const uint32_t bits = max_lanes(top);
-        float most;
-        memcpy(&most, &bits, sizeof most);
-        const bool some = most >= KERN_ACT_TINY && most < INFINITY;
-        const float d = some ? most / 127.0f : most < INFINITY ? 0.0f : NAN;
-        const __m256 inv = _mm256_set1_ps(some ? 127.0f / most : 0.0f);
-        const __m256i keep = _mm256_set1_epi32(some ? -1 : 0); /* NaN times 0 must be 0 */
+        const struct act_block block = act_block(a, r0, g, k, b, max_lanes(top));
+        const __m256 inv = _mm256_set1_ps(block.inv);
+        const __m256i keep = _mm256_set1_epi32(block.some ? -1 : 0); /* NaN times 0 must be 0 */
         EACH (i, 4)
             q[i] = _mm256_and_si256(keep, _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inv)));
         const __m256i w01 = _mm256_packs_epi32(q[0], q[1]), w23 = _mm256_packs_epi32(q[2], q[3]);
         const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(w01, w23), order);
-        _mm256_storeu_si256((__m256i *)(void *)(a->q + at * PACK_BLOCK), bytes);
-        const int sum0 = sum_lanes(_mm256_add_epi32(q[0], q[1]));
-        const int sum1 = sum_lanes(_mm256_add_epi32(q[2], q[3]));
-        a->d[at] = d;
-        a->minus[at] = -(sum0 + sum1);
-        a->s[at] = d * (float)(sum0 + sum1);
-        a->minus_half[half] = -sum0;
-        a->minus_half[half + (size_t)g] = -sum1;
-        a->s_half[half] = d * (float)sum0;
-        a->s_half[half + (size_t)g] = d * (float)sum1;
+        _mm256_storeu_si256((__m256i *)(void *)block.q, bytes);
+        act_block_sums(a, &block, g, sum_lanes(_mm256_add_epi32(q[0], q[1])),
+                       sum_lanes(_mm256_add_epi32(q[2], q[3])));
     }
 }
 

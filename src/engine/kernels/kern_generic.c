@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "engine/kernels/act_block.h"
 #include "engine/kernels/kern_impl.h"
 #include "engine/kernels/kv_block.h"
 #include "engine/quant.h"
@@ -48,44 +49,29 @@ static float round_even(float v)
     return (v + 0x1.8p23f) - 0x1.8p23f;
 }
 
-/* The largest magnitude by its bits: NaN stands above infinity, and that above all numbers. */
-static float magnitude(const float *x)
+/* The largest magnitude's bits. */
+static uint32_t magnitude(const float *x)
 {
     uint32_t most = 0;
-    float v;
     for (int i = 0; i < PACK_BLOCK; i++) {
         uint32_t u;
         memcpy(&u, &x[i], sizeof u);
         u &= 0x7fffffffu;
         most = u > most ? u : most;
     }
-    memcpy(&v, &most, sizeof v);
-    return v;
+    return most;
 }
 
 static void act_quant(const struct kern_act *a, int r0, int g, int k, const float *x)
 {
-    const int n_block = a->n_in / PACK_BLOCK;
-    for (int b = 0; b < n_block; b++, x += PACK_BLOCK) {
-        const size_t at = (size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g + (size_t)k;
-        const size_t half = 2 * ((size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g) + (size_t)k;
-        int8_t *q = a->q + at * PACK_BLOCK;
-        const float most = magnitude(x);
-        const bool some = most >= KERN_ACT_TINY && most < INFINITY;
-        const float d = some ? most / 127.0f : most < INFINITY ? 0.0f : NAN;
-        const float inv = some ? 127.0f / most : 0.0f;
+    for (int b = 0; b < a->n_in / PACK_BLOCK; b++, x += PACK_BLOCK) {
+        const struct act_block block = act_block(a, r0, g, k, b, magnitude(x));
         int sum[2] = {0, 0};
         for (int i = 0; i < PACK_BLOCK; i++) {
-            q[i] = some ? (int8_t)round_even(x[i] * inv) : 0;
-            sum[i / 16] += q[i];
+            block.q[i] = block.some ? (int8_t)round_even(x[i] * block.inv) : 0;
+            sum[i / 16] += block.q[i];
         }
-        a->d[at] = d;
-        a->minus[at] = -(sum[0] + sum[1]);
-        a->s[at] = d * (float)(sum[0] + sum[1]);
-        for (int h = 0; h < 2; h++) {
-            a->minus_half[half + (size_t)(h * g)] = -sum[h];
-            a->s_half[half + (size_t)(h * g)] = d * (float)sum[h];
-        }
+        act_block_sums(a, &block, g, sum[0], sum[1]);
     }
 }
 

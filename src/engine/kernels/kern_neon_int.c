@@ -3,8 +3,8 @@
  * codes (even twice that: neighbours are added before they are widened), 31 * 127 * 8 of 5-bit
  * ones, 63 * 127 * 4 of 6-bit ones in half a block. Of 8-bit codes two fit, 128 * 127 * 2. */
 #include <arm_neon.h>
-#include <math.h>
 
+#include "engine/kernels/act_block.h"
 #include "engine/kernels/neon_unpack.h"
 
 /* The next 4 activations, four times. In assembler, as ld1r knows no offset, and the compiler would
@@ -117,39 +117,27 @@ SPECIALISE void dots_step(struct pack_form f, int8x16_t c[2][8], const int8_t *q
 /* As kern_generic.c's, 4 inputs at a time. */
 static void act_quant(const struct kern_act *a, int r0, int g, int k, const float *x)
 {
-    const int n_block = a->n_in / PACK_BLOCK;
-    for (int b = 0; b < n_block; b++, x += PACK_BLOCK) {
-        const size_t block = (size_t)r0 * (size_t)n_block + (size_t)b * (size_t)g;
-        const size_t at = block + (size_t)k, half = 2 * block + (size_t)k;
+    for (int b = 0; b < a->n_in / PACK_BLOCK; b++, x += PACK_BLOCK) {
         float32x4_t v[8];
         uint32x4_t top = vdupq_n_u32(0);
         EACH (i, 8) {
             v[i] = vld1q_f32(x + 4 * i);
             top = vmaxq_u32(top, vreinterpretq_u32_f32(vabsq_f32(v[i])));
         }
-        const uint32_t bits = vmaxvq_u32(top);
-        float most;
-        memcpy(&most, &bits, sizeof most);
-        const bool some = most >= KERN_ACT_TINY && most < INFINITY;
-        const float d = some ? most / 127.0f : most < INFINITY ? 0.0f : NAN;
-        const float inv = some ? 127.0f / most : 0.0f;
-        const int8x16_t keep = vdupq_n_s8(some ? -1 : 0); /* NaN times 0 must be 0 */
+        const struct act_block block = act_block(a, r0, g, k, b, vmaxvq_u32(top));
+        const int8x16_t keep = vdupq_n_s8(block.some ? -1 : 0); /* NaN times 0 must be 0 */
         int sum[2];
         EACH (h, 2) {
             int16x4_t q[4];
             EACH (i, 4)
-                q[i] = vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[4 * h + i], inv)));
+                q[i] = vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[4 * h + i], block.inv)));
             const int8x16_t bytes =
                 vandq_s8(keep, vcombine_s8(vmovn_s16(vcombine_s16(q[0], q[1])),
                                            vmovn_s16(vcombine_s16(q[2], q[3]))));
-            vst1q_s8(a->q + at * PACK_BLOCK + 16 * h, bytes);
+            vst1q_s8(block.q + 16 * h, bytes);
             sum[h] = vaddlvq_s8(bytes);
-            a->minus_half[half + (size_t)(h * g)] = -sum[h];
-            a->s_half[half + (size_t)(h * g)] = d * (float)sum[h];
         }
-        a->d[at] = d;
-        a->minus[at] = -(sum[0] + sum[1]);
-        a->s[at] = d * (float)(sum[0] + sum[1]);
+        act_block_sums(a, &block, g, sum[0], sum[1]);
     }
 }
 

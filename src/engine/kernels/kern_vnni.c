@@ -2,11 +2,10 @@
  * activations (signed bytes), which it takes from memory as one broadcast word. A tile is one panel
  * and one group of rows: the codes of a block are unpacked into registers once for all rows. */
 #include <immintrin.h>
-#include <math.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/kernels/act_block.h"
 #include "engine/kernels/kern_impl.h"
 #include "engine/quant_block.h"
 
@@ -213,36 +212,20 @@ typedef void panels_fn(const struct pack *w, int p0, int p1, const struct kern_a
 /* As kern_generic.c's, 16 inputs at a time. */
 static void act_quant(const struct kern_act *a, int r0, int g, int k, const float *x)
 {
-    const int n_block = a->n_in / PACK_BLOCK;
-    const size_t first = (size_t)r0 * (size_t)n_block;
     const __m512i abs = _mm512_set1_epi32(0x7fffffff);
-    for (int b = 0; b < n_block; b++, x += PACK_BLOCK) {
-        const size_t at = first + (size_t)b * (size_t)g + (size_t)k;
-        const size_t half = 2 * (first + (size_t)b * (size_t)g) + (size_t)k;
+    for (int b = 0; b < a->n_in / PACK_BLOCK; b++, x += PACK_BLOCK) {
         const __m512 x0 = _mm512_loadu_ps(x), x1 = _mm512_loadu_ps(x + 16);
         const __m512i most16 = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x0), abs),
                                                 _mm512_and_si512(_mm512_castps_si512(x1), abs));
-        const uint32_t bits = _mm512_reduce_max_epu32(most16);
-        float most;
-        memcpy(&most, &bits, sizeof most);
-        const bool some = most >= KERN_ACT_TINY && most < INFINITY;
-        const float d = some ? most / 127.0f : most < INFINITY ? 0.0f : NAN;
-        const __m512 inv = _mm512_set1_ps(some ? 127.0f / most : 0.0f);
+        const struct act_block block = act_block(a, r0, g, k, b, _mm512_reduce_max_epu32(most16));
+        const __m512 inv = _mm512_set1_ps(block.inv);
         const __mmask16 keep =
-            (__mmask16)(some ? 0xffffu : 0u); /* not a number times 0 must be 0 */
+            (__mmask16)(block.some ? 0xffffu : 0u); /* not a number times 0 must be 0 */
         const __m512i q0 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x0, inv));
         const __m512i q1 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x1, inv));
-        int8_t *q = a->q + at * PACK_BLOCK;
-        _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(q0));
-        _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtepi32_epi8(q1));
-        const int sum0 = _mm512_reduce_add_epi32(q0), sum1 = _mm512_reduce_add_epi32(q1);
-        a->d[at] = d;
-        a->minus[at] = -(sum0 + sum1);
-        a->s[at] = d * (float)(sum0 + sum1);
-        a->minus_half[half] = -sum0;
-        a->minus_half[half + (size_t)g] = -sum1;
-        a->s_half[half] = d * (float)sum0;
-        a->s_half[half + (size_t)g] = d * (float)sum1;
+        _mm_storeu_si128((__m128i *)(void *)block.q, _mm512_cvtepi32_epi8(q0));
+        _mm_storeu_si128((__m128i *)(void *)(block.q + 16), _mm512_cvtepi32_epi8(q1));
+        act_block_sums(a, &block, g, _mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1));
     }
 }
 

@@ -3,6 +3,7 @@
 KERNEL_LIBS = libwp_kern.a
 noinst_LIBRARIES += libwp_kern.a libwp_quant.a
 libwp_kern_a_SOURCES = \
+	src/engine/kernels/act_block.h \
 	src/engine/kernels/int_panels.h \
 	src/engine/kernels/kern.c \
 	src/engine/kernels/kern.h \

@@ -6,13 +6,14 @@ tests_api_test_api_LDADD = $(API_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/api/test_schema
 TESTS += tests/api/test_schema
-tests_api_test_schema_SOURCES = tests/api/test_schema.c tests/api/validate.h tests/engine/tiny.h
+tests_api_test_schema_SOURCES = tests/api/test_schema.c tests/api/validate.h \
+	tests/engine/tiny.h tests/engine/tiny_vocab.h
 tests_api_test_schema_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_api_test_schema_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/api/test_tools
 TESTS += tests/api/test_tools
-tests_api_test_tools_SOURCES = tests/api/test_tools.c tests/engine/tiny.h
+tests_api_test_tools_SOURCES = tests/api/test_tools.c tests/engine/tiny.h tests/engine/tiny_vocab.h
 tests_api_test_tools_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_api_test_tools_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 

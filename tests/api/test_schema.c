@@ -7,32 +7,8 @@
 
 #include "api/schema.h"
 #include "engine/sample.h"
-#include "../engine/tiny.h"
+#include "../engine/tiny_vocab.h"
 #include "validate.h"
-
-static struct eng_tok *tok;
-static struct eng_vocab *vocab;
-
-static int set_up(void **state)
-{
-    (void)state;
-    struct base_err err = {0};
-    struct gguf_file *f = tiny_open("--layers 1", &err);
-    if (f == NULL || eng_tok_open(&tok, f, &err) != 0 || eng_vocab_new(&vocab, tok, &err) != 0) {
-        fprintf(stderr, "# %s: %s\n", err.place, err.msg);
-        return -1;
-    }
-    gguf_close(f);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    eng_vocab_free(vocab);
-    eng_tok_close(tok);
-    return 0;
-}
 
 /* Schema -> grammar's text in out. */
 static int compile(const json_t *s, bool spaced, struct base_buf *out, struct base_err *err)

@@ -11,29 +11,7 @@
 
 #include "api/stream.h"
 #include "engine/grammar.h"
-#include "../engine/tiny.h"
-
-static struct eng_tok *tok;
-static struct eng_vocab *vocab;
-
-static int set_up(void **state)
-{
-    (void)state;
-    struct base_err err = {0};
-    struct gguf_file *f = tiny_open("--layers 1", &err);
-    if (f == NULL || eng_tok_open(&tok, f, &err) != 0 || eng_vocab_new(&vocab, tok, &err) != 0)
-        return -1;
-    gguf_close(f);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    eng_vocab_free(vocab);
-    eng_tok_close(tok);
-    return 0;
-}
+#include "../engine/tiny_vocab.h"
 
 static const struct api_syntax tagged = {"<tool_call>\n", "\n</tool_call>", "arguments", true, 0};
 static const struct api_syntax bare = {"", "", "parameters", true, 4};

@@ -73,19 +73,20 @@ tests_engine_test_real_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
 EXTRA_DIST += tests/engine/test_bench.py tests/engine/test_logits.py tests/fixtures/logits/short.txt \
 	tests/fixtures/logits/smollm2.json tests/fixtures/text/mixed.txt
 
+# What tests/engine/fail_alloc.h wants.
+WRAP_ALLOC = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc,--wrap=strdup
 check_PROGRAMS += tests/engine/test_oom
 TESTS += tests/engine/test_oom
-tests_engine_test_oom_SOURCES = tests/engine/test_oom.c tests/engine/tiny.h
+tests_engine_test_oom_SOURCES = tests/engine/fail_alloc.h tests/engine/test_oom.c tests/engine/tiny.h
 tests_engine_test_oom_CFLAGS = $(TEST_CFLAGS)
-tests_engine_test_oom_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+tests_engine_test_oom_LDFLAGS = $(AM_LDFLAGS) $(WRAP_ALLOC)
 tests_engine_test_oom_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_nomem
 TESTS += tests/engine/test_nomem
 tests_engine_test_nomem_SOURCES = tests/engine/test_nomem.c tests/engine/tiny_model.h
 tests_engine_test_nomem_CFLAGS = $(TEST_CFLAGS)
-tests_engine_test_nomem_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc \
-	-Wl,--wrap=realloc,--wrap=aligned_alloc
+tests_engine_test_nomem_LDFLAGS = $(AM_LDFLAGS) $(WRAP_ALLOC)
 tests_engine_test_nomem_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_lora
@@ -98,21 +99,24 @@ tests_engine_test_lora_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 QUANTIZE_TESTS = tests/engine/test_quantize tests/engine/test_calib
 check_PROGRAMS += $(QUANTIZE_TESTS)
 TESTS += $(QUANTIZE_TESTS) tests/engine/test_ctl_quantize.py
-QUANTIZE_WRAP = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
 tests_engine_test_quantize_SOURCES = tests/engine/test_quantize.c tests/engine/quantize_case.h \
 	tests/engine/tiny_model.h tests/fixtures/gguf_put.h
 tests_engine_test_quantize_CFLAGS = $(TEST_CFLAGS)
-tests_engine_test_quantize_LDFLAGS = $(AM_LDFLAGS) $(QUANTIZE_WRAP)
+tests_engine_test_quantize_LDFLAGS = $(AM_LDFLAGS) $(WRAP_ALLOC)
 tests_engine_test_quantize_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_calib_SOURCES = tests/engine/test_calib.c tests/engine/quantize_case.h \
 	tests/engine/tiny_model.h
 tests_engine_test_calib_CFLAGS = $(TEST_CFLAGS)
-tests_engine_test_calib_LDFLAGS = $(AM_LDFLAGS) $(QUANTIZE_WRAP)
+tests_engine_test_calib_LDFLAGS = $(AM_LDFLAGS) $(WRAP_ALLOC)
 tests_engine_test_calib_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/engine/test_ctl_quantize.py
-check_PROGRAMS += tests/engine/test_grammar
-TESTS += tests/engine/test_grammar
-tests_engine_test_grammar_SOURCES = tests/engine/test_grammar.c tests/engine/tiny.h \
-	tests/fixtures/gguf_put.h
+check_PROGRAMS += tests/engine/test_grammar tests/engine/test_held
+TESTS += tests/engine/test_grammar tests/engine/test_held
+tests_engine_test_held_SOURCES = tests/engine/grammar_case.h tests/engine/test_held.c \
+	tests/engine/tiny.h tests/engine/tiny_vocab.h
+tests_engine_test_held_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_held_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_engine_test_grammar_SOURCES = tests/engine/grammar_case.h tests/engine/test_grammar.c \
+	tests/engine/tiny.h tests/engine/tiny_vocab.h tests/fixtures/gguf_put.h
 tests_engine_test_grammar_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_grammar_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -1,5 +1,4 @@
-/* What test_quantize.c and test_calib.c share: a folder, one run of each kind, allocations that
- * fail (link with --wrap of malloc, calloc, realloc and strdup). */
+/* What test_quantize.c and test_calib.c share: a folder, one run of each kind. */
 #ifndef TESTS_ENGINE_QUANTIZE_CASE_H
 #define TESTS_ENGINE_QUANTIZE_CASE_H
 
@@ -20,42 +19,8 @@
 #include "engine/calib.h"
 #include "engine/quant.h"
 #include "engine/quantize.h"
+#include "fail_alloc.h"
 #include "tiny_model.h"
-
-/* ---- allocations that fail ---- */
-
-static int left =
-    -1; /* until one fails; negative: none does. One thread in the tests that use it */
-
-static inline bool fails(void)
-{
-    return left >= 0 && left-- == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-char *__real_strdup(const char *s);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-char *__wrap_strdup(const char *s)
-{
-    return fails() ? NULL : __real_strdup(s);
-}
 
 /* ---- one run ---- */
 
@@ -216,10 +181,9 @@ static inline void fail_each(int (*run)(void *arg, struct base_err *err), void *
     struct base_err err = {0};
     int n = 0, rc = -1;
     for (; rc != 0 && n < 5000; n++) {
-        left = n;
+        atomic_store(&alloc_left, n);
         rc = run(arg, &err);
-        const bool failed = left < 0;
-        left = -1;
+        const bool failed = alloc_failed();
         if (failed && rc == 0)
             fail_msg("allocation %d failed and nobody noticed", n);
         if (rc != 0 && rc != BASE_ENOMEM)

@@ -1,50 +1,16 @@
 /* The first, second, … nth allocation of a whole answer fails: every time an error comes back,
- * nothing leaks (run it under ASan), and in the end it succeeds. Allocations of our own objects
- * only
- * (-Wl,--wrap); the C library's and PCRE2's are not ours to fail. */
+ * nothing leaks (run it under ASan), and in the end it succeeds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
 
 #include <poll.h>
-#include <stdatomic.h>
 
 #include "engine/lora.h"
 #include "engine/sched.h"
+#include "fail_alloc.h"
 #include "tiny_model.h"
-
-static atomic_int left = -1; /* allocations until one fails; negative: none does */
-
-static bool fails(void)
-{
-    return atomic_load(&left) >= 0 && atomic_fetch_sub(&left, 1) == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(align, n);
-}
 
 struct seen {
     bool end;
@@ -147,9 +113,9 @@ static void each_may_fail(const char *options, const char *adapter_options)
     const char *path = tiny_make(options), *adapter = tiny_lora(path, adapter_options);
     int n = 0, rc = -1;
     for (; rc != 0 && n < 5000; n++) {
-        atomic_store(&left, n);
+        atomic_store(&alloc_left, n);
         rc = scenario(path, adapter);
-        const bool failed = atomic_exchange(&left, -1) < 0;
+        const bool failed = alloc_failed();
         if (failed && rc == 0)
             fail_msg("allocation %d failed and nobody noticed", n);
         if (rc != 0 && rc != BASE_ENOMEM)

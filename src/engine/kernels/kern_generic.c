@@ -234,18 +234,35 @@ static void gelu_mul(float *gate, const float *up, int n)
     }
 }
 
+/* Apart, so that the compiler makes vectors of each; no multiplication is fused with what follows. */
+static void rope_pairs(float *restrict x, const float *restrict cos_sin, int half)
+{
+    for (int i = 0; i < half; i++) {
+        const float a = x[2 * i], b = x[2 * i + 1], c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
+        x[2 * i] = a * c - b * s;
+        x[2 * i + 1] = a * s + b * c;
+    }
+}
+
+static void rope_halves(float *restrict x, float *restrict y, const float *restrict cos_sin,
+                        int half)
+{
+    for (int i = 0; i < half; i++) {
+        const float a = x[i], b = y[i], c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
+        x[i] = a * c - b * s;
+        y[i] = a * s + b * c;
+    }
+}
+
 static void rope(float *x, int n_head, int head_dim, int rot_dim, const float *cos_sin, int neox)
 {
-    int half = rot_dim / 2;
-    for (int h = 0; h < n_head; h++, x += head_dim)
-        for (int i = 0; i < half; i++) {
-            float *a = neox ? x + i : x + 2 * i;
-            float *b = neox ? a + half : a + 1;
-            float c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
-            float a0 = *a, b0 = *b;
-            *a = a0 * c - b0 * s;
-            *b = a0 * s + b0 * c;
-        }
+    const int half = rot_dim / 2;
+    for (int h = 0; h < n_head; h++, x += head_dim) {
+        if (neox)
+            rope_halves(x, x + half, cos_sin, half);
+        else
+            rope_pairs(x, cos_sin, half);
+    }
 }
 
 static void encode_f16(const float *x, uint8_t *code)

@@ -174,14 +174,10 @@ static int add_class(struct given *g, const char *s, size_t n)
     return g->f.cls[g->f.n_cls - 1] != NULL ? 0 : bad_fact("data.class", "out of memory");
 }
 
-static int add_json(struct given *g, const char *name, const json_t *v)
+/* One value of fact id, which is no set of classes. */
+static int add_value(struct given *g, const char *name, int id, struct rt_value *to,
+                     const json_t *v)
 {
-    int id = rt_fact_find(name);
-    if (id < 0)
-        return bad_fact(name, "no such fact; see waypostctl policy facts");
-    struct rt_value *to = &g->f.v[id];
-    if (json_is_null(v))
-        return 0;
     to->have = true;
     switch (rt_fact_info[id].type) {
     case RT_FACT_BOOL:
@@ -201,13 +197,74 @@ static int add_json(struct given *g, const char *name, const json_t *v)
     case RT_FACT_CLASSES:
         break;
     }
-    if (!json_is_array(v))
-        return bad_fact(name, "is a list of classes");
-    for (size_t i = 0; i < json_array_size(v); i++) {
+    return bad_fact(name, "is a list of classes");
+}
+
+static int add_list(struct given *g, const char *name, int id, const json_t *v)
+{
+    size_t n = json_array_size(v);
+    const char **list = base_arena_get(&g->arena, (n + 1) * sizeof *list);
+    if (list == NULL)
+        return bad_fact(name, "out of memory");
+    for (size_t i = 0; i < n; i++) {
         const json_t *c = json_array_get(v, i);
         if (!json_is_string(c))
             return bad_fact(name, "is a list of classes");
-        int rc = add_class(g, json_string_value(c), json_string_length(c));
+        if (id == RT_F_DATA_CLASS) {
+            int rc = add_class(g, json_string_value(c), json_string_length(c));
+            if (rc != 0)
+                return rc;
+        }
+        list[i] = base_arena_strndup(&g->arena, json_string_value(c), json_string_length(c));
+        if (list[i] == NULL)
+            return bad_fact(name, "out of memory");
+    }
+    if (id != RT_F_DATA_CLASS)
+        g->f.v[id].list = list;
+    g->f.v[id].have = true;
+    return 0;
+}
+
+static int add_json(struct given *g, const char *name, const json_t *v)
+{
+    int id = rt_fact_find(name);
+    if (id < 0)
+        return bad_fact(name, "no such fact; see waypostctl policy facts");
+    if (json_is_null(v))
+        return 0;
+    if (rt_fact_info[id].type == RT_FACT_CLASSES && json_is_array(v))
+        return add_list(g, name, id, v);
+    return add_value(g, name, id, &g->f.v[id], v);
+}
+
+/* A target's fact by its name (link.state) or, of link.*, by its last word (state). */
+static int link_fact(const char *name)
+{
+    char full[64];
+    snprintf(full, sizeof full, "link.%s", name);
+    int id = rt_fact_find(name);
+    return id >= 0 ? id : rt_fact_find(full);
+}
+
+static int add_link(struct given *g, const char *target, json_t *link)
+{
+    const char *name;
+    json_t *v;
+
+    if (g->f.n_link == RT_MAX_TARGET)
+        return bad_fact("links", "more than 64 targets");
+    if (!json_is_object(link))
+        return bad_fact(target, "a link has \"state\" (text), \"rtt_ms\" (number) and so on");
+    struct rt_target_link *l = &g->link[g->f.n_link++];
+    l->target = base_arena_strndup(&g->arena, target, strlen(target));
+    if (l->target == NULL)
+        return bad_fact("links", "out of memory");
+    json_object_foreach(link, name, v)
+    {
+        int id = link_fact(name);
+        if (id < 0 || !rt_fact_is_targets(id))
+            return bad_fact(name, "no fact of a link; see waypostctl policy facts");
+        int rc = add_value(g, name, id, rt_link(l, (enum rt_fact_id)id), v);
         if (rc != 0)
             return rc;
     }
@@ -223,22 +280,9 @@ static int add_links(struct given *g, json_t *links)
         return bad_fact("links", "is an object: {\"cloud\": {\"state\": \"up\"}}");
     json_object_foreach(links, name, v)
     {
-        const json_t *state = json_object_get(v, "state"), *rtt = json_object_get(v, "rtt_ms");
-        if (g->f.n_link == RT_MAX_TARGET)
-            return bad_fact("links", "more than 64 targets");
-        if (!json_is_object(v) || (state != NULL && !json_is_string(state)) ||
-            (rtt != NULL && !json_is_number(rtt)) ||
-            json_object_size(v) != (size_t)(state != NULL) + (size_t)(rtt != NULL))
-            return bad_fact(name, "a link has \"state\" (text) and \"rtt_ms\" (number)");
-        struct rt_target_link *l = &g->link[g->f.n_link++];
-        l->target = base_arena_strndup(&g->arena, name, strlen(name));
-        l->state = state != NULL ? base_arena_strndup(&g->arena, json_string_value(state),
-                                                      json_string_length(state))
-                                 : NULL;
-        l->have_rtt = rtt != NULL;
-        l->rtt_ms = json_number_value(rtt);
-        if (l->target == NULL || (state != NULL && l->state == NULL))
-            return bad_fact("links", "out of memory");
+        int rc = add_link(g, name, v);
+        if (rc != 0)
+            return rc;
     }
     g->f.link = g->link;
     return 0;
@@ -281,18 +325,20 @@ static int add_word(struct given *g, const char *word)
     snprintf(name, sizeof name, "%.*s", (int)(eq - word), word);
     int id = rt_fact_find(name);
     const char *s = eq + 1;
+    json_t *v;
     if (id >= 0 && rt_fact_info[id].type == RT_FACT_CLASSES) {
-        for (int rc = 0;; s++) {
+        v = json_array();
+        for (;; s++) {
             size_t n = strcspn(s, ",");
-            rc = add_class(g, s, n);
+            (void)json_array_append_new(v, json_stringn(s, n));
             s += n;
-            if (rc != 0 || *s == '\0')
-                return rc;
+            if (*s == '\0')
+                break;
         }
+    } else {
+        v = id >= 0 && rt_fact_info[id].type == RT_FACT_STR ? json_string(s)
+                                                            : json_loads(s, JSON_DECODE_ANY, NULL);
     }
-    json_t *v = id >= 0 && rt_fact_info[id].type == RT_FACT_STR
-                    ? json_string(s)
-                    : json_loads(s, JSON_DECODE_ANY, NULL);
     int rc = v != NULL ? add_json(g, name, v)
              : id < 0  ? add_json(g, name, NULL)
                        : bad_fact(name, "can't be read");

@@ -87,15 +87,10 @@ static void put(json_t *o, const char *key, json_t *v)
         (void)json_object_set_new(o, key, v);
 }
 
-static json_t *fact_json(const struct edge_req *r, int id)
+static json_t *value_json(const struct rt_value *v, enum rt_fact_type type)
 {
-    const struct rt_value *v = &r->facts.v[id];
-    if (!v->have || id == RT_F_DATA_CLASS || id == RT_F_LINK_STATE || id == RT_F_LINK_RTT_MS)
-        return NULL;
-    /* A model's name comes from the client: only our own are known to be no content. */
-    if (id == RT_F_REQ_MODEL && strcmp(v->s, r->model_name) != 0)
-        return json_string("(other)");
-    switch (rt_fact_info[id].type) {
+    json_t *list;
+    switch (type) {
     case RT_FACT_BOOL:
         return json_boolean(v->b);
     case RT_FACT_INT:
@@ -105,9 +100,34 @@ static json_t *fact_json(const struct edge_req *r, int id)
     case RT_FACT_STR:
         return json_string(v->s);
     case RT_FACT_CLASSES:
-        break;
+        list = json_array();
+        for (int i = 0; v->list != NULL && v->list[i] != NULL; i++)
+            (void)json_array_append_new(list, json_string(v->list[i]));
+        return list;
     }
     return NULL;
+}
+
+static json_t *fact_json(const struct edge_req *r, int id)
+{
+    const struct rt_value *v = &r->facts.v[id];
+    if (!v->have || id == RT_F_DATA_CLASS || rt_fact_is_targets(id))
+        return NULL;
+    /* A model's name comes from the client: only our own are known to be no content. */
+    if (id == RT_F_REQ_MODEL && strcmp(v->s, r->model_name) != 0)
+        return json_string("(other)");
+    return value_json(v, rt_fact_info[id].type);
+}
+
+static json_t *link_json(const struct rt_target_link *l)
+{
+    json_t *o = json_object();
+    for (int id = RT_F_TARGET_FIRST; id <= RT_F_TARGET_LAST; id++) {
+        const struct rt_value *v = rt_link_c(l, (enum rt_fact_id)id);
+        if (v->have)
+            put(o, rt_fact_info[id].name, value_json(v, rt_fact_info[id].type));
+    }
+    return o;
 }
 
 static json_t *facts_json(const struct edge_req *r)
@@ -118,13 +138,8 @@ static json_t *facts_json(const struct edge_req *r)
     for (int i = 0; i < r->facts.n_cls; i++)
         (void)json_array_append_new(cls, json_string(r->facts.cls[i]));
     put(o, rt_fact_info[RT_F_DATA_CLASS].name, cls);
-    for (int i = 0; i < r->facts.n_link; i++) {
-        const struct rt_target_link *l = &r->facts.link[i];
-        json_t *one = json_pack("{s:s}", rt_fact_info[RT_F_LINK_STATE].name, l->state);
-        if (one != NULL && l->have_rtt)
-            put(one, rt_fact_info[RT_F_LINK_RTT_MS].name, json_real(l->rtt_ms));
-        put(links, l->target, one);
-    }
+    for (int i = 0; i < r->facts.n_link; i++)
+        put(links, r->facts.link[i].target, link_json(&r->facts.link[i]));
     put(o, "links", links);
     return o;
 }

@@ -96,10 +96,11 @@ static void link_update(struct edge_uplink *u, const struct ipc_msg *m)
         if (strcmp(u->target[i], m->u.link.target) != 0)
             continue;
         int s = (int)m->u.link.state;
-        u->link[i].state = s >= 0 && s <= IPC_LINK_DOWN ? name[s] : name[0];
-        u->link[i].have_rtt = m->u.link.rtt_us > 0;
-        u->link[i].rtt_ms = m->u.link.rtt_us / 1000.0;
-        base_log_info("uplink", "target=%s link=%s rtt_us=%u", u->target[i], u->link[i].state,
+        const char *word = s >= 0 && s <= IPC_LINK_DOWN ? name[s] : name[0];
+        *rt_link(&u->link[i], RT_F_LINK_STATE) = (struct rt_value){.have = true, .s = word};
+        *rt_link(&u->link[i], RT_F_LINK_RTT_MS) =
+            (struct rt_value){.have = m->u.link.rtt_us > 0, .r = m->u.link.rtt_us / 1000.0};
+        base_log_info("uplink", "target=%s link=%s rtt_us=%u", u->target[i], word,
                       (unsigned)m->u.link.rtt_us);
     }
 }
@@ -109,7 +110,8 @@ static void targets_read(struct edge_uplink *u, const struct ipc_msg *m)
     u->n_target = 0;
     for (int i = 0; i < m->u.ready.n_target && i < MAX_TARGET; i++) {
         memcpy(u->target[i], m->u.ready.targets[i], sizeof u->target[i]);
-        u->link[i] = (struct rt_target_link){.target = u->target[i], .state = "unknown"};
+        u->link[i] = (struct rt_target_link){.target = u->target[i]};
+        *rt_link(&u->link[i], RT_F_LINK_STATE) = (struct rt_value){.have = true, .s = "unknown"};
         u->n_target++;
     }
     u->ready = u->was_ready = true;

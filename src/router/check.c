@@ -96,7 +96,7 @@ void rt_check_group(struct rt_compiler *c, uint32_t at)
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = at + 1; i < all[at].end; i = all[i].end) {
             const struct rt_cond *t = &all[i];
-            enum rt_fact_type type = rt_fact_info[t->fact].type;
+            enum rt_fact_type type = rt_info(c->p, t->fact)->type;
             if (!is_test(t))
                 continue;
             if (pass == 0 && t->op != RT_OP_NOT && t->op != RT_OP_IN)
@@ -106,7 +106,7 @@ void rt_check_group(struct rt_compiler *c, uint32_t at)
                 rt_diag_add(c->d, false, t->line, t->col,
                             "this can never hold: it contradicts what the same condition asks of "
                             "%s elsewhere",
-                            rt_fact_info[t->fact].name);
+                            rt_info(c->p, t->fact)->name);
                 return;
             }
         }
@@ -151,7 +151,7 @@ static void add_value(struct sum *s, const union rt_const *v, enum rt_fact_type 
 static struct sum hash_cond(struct rt_compiler *c, uint32_t at, int target)
 {
     const struct rt_cond *t = &rt_conds(c)[at];
-    enum rt_fact_type type = rt_fact_info[t->fact].type;
+    enum rt_fact_type type = rt_info(c->p, t->fact)->type;
     struct sum in = {0, 0}, out = {0, 0};
     uint64_t n = 0;
 
@@ -167,7 +167,7 @@ static struct sum hash_cond(struct rt_compiler *c, uint32_t at, int target)
         add_hash(&out, w, sizeof w);
         return out;
     }
-    bool link = t->fact == RT_F_LINK_STATE || t->fact == RT_F_LINK_RTT_MS;
+    bool link = rt_fact_is_targets(t->fact);
     if (t->op < RT_OP_IN)
         add_value(&in, &t->val, type, 0);
     for (uint32_t i = 0; i < t->n_item; i++) {

@@ -260,7 +260,7 @@ static bool uses_link(struct rt_compiler *c, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
         const struct rt_cond *t = &rt_conds(c)[i];
-        if (t->op > RT_OP_NOT && (t->fact == RT_F_LINK_STATE || t->fact == RT_F_LINK_RTT_MS))
+        if (t->op > RT_OP_NOT && rt_fact_is_targets(t->fact))
             return true;
     }
     return false;

@@ -26,11 +26,11 @@ static void close_group(struct rt_compiler *c, uint32_t at)
 static bool take_const(struct rt_compiler *c, const struct rt_yaml *n, int fact,
                        union rt_const *out)
 {
-    const char *name = rt_fact_info[fact].name;
+    const char *name = rt_info(c->p, fact)->name;
     int which;
 
     *out = (union rt_const){0};
-    switch (rt_fact_info[fact].type) {
+    switch (rt_info(c->p, fact)->type) {
     case RT_FACT_BOOL:
         return rt_take_bool(c, n, name, &out->b);
     case RT_FACT_INT:
@@ -63,7 +63,7 @@ static void leaf_not(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 {
     if (n->kind == RT_YAML_SEQ) {
         rt_error(c, n, "%s: 'not' takes one value; for several write not: { %s: { in: […] } }",
-                 rt_fact_info[fact].name, rt_fact_info[fact].name);
+                 rt_info(c->p, fact)->name, rt_info(c->p, fact)->name);
         return;
     }
     uint32_t at = emit(c, n, RT_OP_NOT, fact);
@@ -71,9 +71,9 @@ static void leaf_not(struct rt_compiler *c, const struct rt_yaml *n, int fact)
     close_group(c, at);
 }
 
-static bool same_item(const struct rt_item *a, const struct rt_item *b, int fact)
+static bool same_item(enum rt_fact_type type, const struct rt_item *a, const struct rt_item *b)
 {
-    switch (rt_fact_info[fact].type) {
+    switch (type) {
     case RT_FACT_INT:
         return a->val.i == b->val.i;
     case RT_FACT_REAL:
@@ -87,7 +87,7 @@ static bool same_item(const struct rt_item *a, const struct rt_item *b, int fact
 static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op op, int fact,
                       const char *word)
 {
-    const char *name = rt_fact_info[fact].name;
+    const char *name = rt_info(c->p, fact)->name;
     uint32_t first = (uint32_t)(c->items.len / sizeof(struct rt_item));
 
     if (n->kind != RT_YAML_SEQ || n->n == 0 || n->n > RT_MAX_LIST) {
@@ -97,7 +97,7 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
     }
     for (const struct rt_yaml *v = n->child; v != NULL; v = v->next) {
         struct rt_item it = {0};
-        bool ok = rt_fact_info[fact].type == RT_FACT_CLASSES
+        bool ok = rt_info(c->p, fact)->type == RT_FACT_CLASSES
                       ? rt_take_glob(c, v, op != RT_OP_CLS_ONLY, &it)
                       : take_const(c, v, fact, &it.val);
         if (!ok)
@@ -105,7 +105,7 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
         uint32_t have = (uint32_t)(c->items.len / sizeof it);
         for (uint32_t i = first; i < have; i++) {
             char show[RT_SHOW_BYTES];
-            if (same_item(&rt_items(c)[i], &it, fact)) {
+            if (same_item(rt_info(c->p, fact)->type, &rt_items(c)[i], &it)) {
                 rt_error(c, v, "%s is twice in the list", rt_show(v->text, v->len, show));
                 break;
             }
@@ -124,7 +124,7 @@ static void leaf_between(struct rt_compiler *c, const struct rt_yaml *n, int fac
 {
     if (n->kind != RT_YAML_SEQ || n->n != 2) {
         rt_error(c, n, "%s: 'between' takes two numbers: between: [low, high], both included",
-                 rt_fact_info[fact].name);
+                 rt_info(c->p, fact)->name);
         return;
     }
     leaf(c, n->child, RT_OP_GE, fact);
@@ -142,7 +142,7 @@ static void class_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
     else if (strcmp(op, "all") == 0)
         leaf_list(c, n, RT_OP_CLS_ALL, fact, "all");
     else
-        rt_unknown_key(c, n->key, "data.class", "any|only|all");
+        rt_unknown_key(c, n->key, rt_info(c->p, fact)->name, "any|only|all");
 }
 
 static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
@@ -151,7 +151,7 @@ static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
         const char *word;
         enum rt_op op;
     } order[] = {{"lt", RT_OP_LT}, {"le", RT_OP_LE}, {"gt", RT_OP_GT}, {"ge", RT_OP_GE}};
-    enum rt_fact_type type = rt_fact_info[fact].type;
+    enum rt_fact_type type = rt_info(c->p, fact)->type;
     bool number = type == RT_FACT_INT || type == RT_FACT_REAL;
     const char *op = n->key->text;
 
@@ -177,7 +177,7 @@ static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
             return;
         }
     }
-    rt_unknown_key(c, n->key, rt_fact_info[fact].name,
+    rt_unknown_key(c, n->key, rt_info(c->p, fact)->name,
                    number                 ? "eq|ne|not|lt|le|gt|ge|between|in"
                    : type == RT_FACT_BOOL ? "eq|ne|not"
                                           : "eq|ne|not|in");
@@ -185,10 +185,11 @@ static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 
 static void fact_cond(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 {
-    const struct rt_fact_info *f = &rt_fact_info[fact];
+    const struct rt_fact_info *f = rt_info(c->p, fact);
     bool classes = f->type == RT_FACT_CLASSES;
 
-    c->p->uses |= UINT64_C(1) << fact;
+    if (!rt_policy_uses(c->p, (enum rt_fact_id)fact))
+        c->p->used[c->p->n_used++] = (uint8_t)fact;
     if (n->kind == RT_YAML_SEQ || (classes && n->kind == RT_YAML_SCALAR)) {
         rt_error(c, n,
                  classes ? "%s is a set; write { only: [ … ] } if every class must be listed "
@@ -239,7 +240,7 @@ static void group(struct rt_compiler *c, const struct rt_yaml *n)
 
 static void unknown_fact(struct rt_compiler *c, const struct rt_yaml *key)
 {
-    char names[512] = "all|any|not";
+    char names[2048] = "all|any|not";
     for (int i = 0; i < RT_N_FACT; i++) {
         size_t at = strlen(names);
         snprintf(names + at, sizeof names - at, "|%s", rt_fact_info[i].name);

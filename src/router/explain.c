@@ -49,9 +49,9 @@ static void put_leaf(const struct rt_policy *p, const struct rt_cond *c, bool ne
         [RT_OP_GT] = ">",        [RT_OP_GE] = ">=",         [RT_OP_IN] = "in",
         [RT_OP_CLS_ANY] = "any", [RT_OP_CLS_ONLY] = "only", [RT_OP_CLS_ALL] = "all",
     };
-    enum rt_fact_type type = rt_fact_info[c->fact].type;
+    enum rt_fact_type type = rt_info(p, c->fact)->type;
 
-    base_buf_printf(out, "%s %s%s", rt_fact_info[c->fact].name, word[c->op],
+    base_buf_printf(out, "%s %s%s", rt_info(p, c->fact)->name, word[c->op],
                     negated ? " not " : " ");
     if (c->op < RT_OP_IN) {
         struct rt_item it = {.val = c->val};
@@ -108,7 +108,7 @@ static void put_safe(const char *s, struct base_buf *out)
     }
 }
 
-static void put_classes(const struct rt_facts *f, struct base_buf *out)
+static void put_data_class(const struct rt_facts *f, struct base_buf *out)
 {
     if (f->n_cls == 0) {
         base_buf_str(out, "[cabin] (no label)");
@@ -122,48 +122,61 @@ static void put_classes(const struct rt_facts *f, struct base_buf *out)
     base_buf_str(out, f->n_cls > RT_MAX_CLASS ? ", and more than fit]" : "]");
 }
 
-static const struct rt_target_link *link_of(const struct rt_policy *p, const struct rt_facts *f,
-                                            const struct rt_rule *r)
+static void put_list(const char *const *list, struct base_buf *out)
 {
+    base_buf_str(out, "[");
+    for (int i = 0; list[i] != NULL && i <= RT_MAX_CLASS; i++) {
+        base_buf_str(out, i > 0 ? ", " : "");
+        put_safe(list[i], out);
+    }
+    base_buf_str(out, "]");
+}
+
+/* The fact as it was given to this rule, whatever its age. */
+static struct rt_value given(const struct rt_policy *p, const struct rt_facts *f,
+                             const struct rt_rule *r, int fact)
+{
+    if (fact >= RT_N_FACT) {
+        for (int i = f->n_named - 1; i >= 0; i--) {
+            if (f->named[i].name != NULL && strcmp(f->named[i].name, rt_info(p, fact)->name) == 0)
+                return f->named[i].v;
+        }
+        return (struct rt_value){0};
+    }
+    if (f->link == NULL || !rt_fact_is_targets(fact))
+        return f->v[fact];
     for (int i = 0; r->target >= 0 && i < f->n_link; i++) {
         if (f->link[i].target != NULL && strcmp(f->link[i].target, p->target[r->target].name) == 0)
-            return &f->link[i];
+            return *rt_link_c(&f->link[i], (enum rt_fact_id)fact);
     }
-    return NULL;
+    return (struct rt_value){0};
 }
 
 /* The fact as this rule sees it. */
-static void put_fact(const struct rt_policy *p, const struct rt_facts *f, const struct rt_rule *r,
+static void put_fact(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
                      int fact, struct base_buf *out)
 {
-    struct rt_value v = f->v[fact];
-    bool link = fact == RT_F_LINK_STATE || fact == RT_F_LINK_RTT_MS;
+    const struct rt_fact_info *info = rt_info(p, fact);
+    struct rt_value v = given(p, e->f, r, fact);
+    const union rt_const *have = info->type != RT_FACT_CLASSES ? rt_env_get(e, r, fact) : NULL;
+    bool targets = rt_fact_is_targets(fact) && r->target >= 0;
 
-    base_buf_printf(out, "%s%s%s is ", rt_fact_info[fact].name,
-                    link && r->target >= 0 ? " of " : "",
-                    link && r->target >= 0 ? p->target[r->target].name : "");
-    if (link && f->link != NULL) {
-        const struct rt_target_link *l = link_of(p, f, r);
-        v = (struct rt_value){.have = l != NULL};
-        if (l != NULL && fact == RT_F_LINK_STATE) {
-            v.have = l->state != NULL;
-            v.s = l->state;
-        } else if (l != NULL) {
-            v.have = l->have_rtt;
-            v.r = l->rtt_ms;
-        }
-    }
-    enum rt_fact_type type = rt_fact_info[fact].type;
-    if (type == RT_FACT_CLASSES)
-        put_classes(f, out);
-    else if (!v.have || (type == RT_FACT_STR && v.s == NULL))
+    base_buf_printf(out, "%s%s%s is ", info->name, targets ? " of " : "",
+                    targets ? p->target[r->target].name : "");
+    if (fact == RT_F_DATA_CLASS)
+        put_data_class(e->f, out);
+    else if (info->type == RT_FACT_CLASSES && v.have && v.list != NULL)
+        put_list(v.list, out);
+    else if (have == NULL && v.have && info->max_age_ms > 0)
+        base_buf_printf(out, "not known (%" PRId32 " ms old)", v.age_ms);
+    else if (have == NULL)
         base_buf_str(out, "not known");
-    else if (type == RT_FACT_BOOL)
-        base_buf_str(out, v.b ? "true" : "false");
-    else if (type == RT_FACT_INT)
-        base_buf_printf(out, "%" PRId64, v.i);
-    else if (type == RT_FACT_REAL)
-        base_buf_printf(out, "%.9g", v.r);
+    else if (info->type == RT_FACT_BOOL)
+        base_buf_str(out, have->b ? "true" : "false");
+    else if (info->type == RT_FACT_INT)
+        base_buf_printf(out, "%" PRId64, have->i);
+    else if (info->type == RT_FACT_REAL)
+        base_buf_printf(out, "%.9g", have->r);
     else
         put_safe(v.s, out);
 }
@@ -196,16 +209,16 @@ static void put_reason(const struct rt_policy *p, const struct rt_env *e, const 
         return;
     }
     uint32_t at = decider(p, e, r, r->cond);
-    uint64_t seen = 0;
+    bool seen[RT_MAX_FACT] = {false}, any = false;
     put_cond(p, at, out);
     base_buf_str(out, "; ");
     for (uint32_t i = at; i < p->cond[at].end; i++) {
         const struct rt_cond *c = &p->cond[i];
-        if (c->op <= RT_OP_NOT || (seen >> c->fact & 1) != 0)
+        if (c->op <= RT_OP_NOT || seen[c->fact])
             continue;
-        base_buf_str(out, seen != 0 ? ", " : "");
-        put_fact(p, e->f, r, c->fact, out);
-        seen |= UINT64_C(1) << c->fact;
+        base_buf_str(out, any ? ", " : "");
+        put_fact(p, e, r, c->fact, out);
+        seen[c->fact] = any = true;
     }
 }
 

@@ -6,6 +6,7 @@ libwp_router_a_SOURCES = \
 	src/router/decide.c \
 	src/router/detect.c src/router/detect.h \
 	src/router/detect_norm.c src/router/detect_norm.h \
+	src/router/env.c \
 	src/router/explain.c \
 	src/router/facts.c src/router/facts.h \
 	src/router/policy.c src/router/policy.h \

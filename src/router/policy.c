@@ -45,7 +45,11 @@ const char *rt_policy_target_name(const struct rt_policy *p, int i)
 
 bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact)
 {
-    return (p->uses >> fact & 1) != 0;
+    for (int i = 0; i < p->n_used; i++) {
+        if (p->used[i] == fact)
+            return true;
+    }
+    return false;
 }
 
 const struct rt_policy *rt_policy_none(void)

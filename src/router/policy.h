@@ -13,10 +13,13 @@
 #include "router/router.h"
 
 enum {
-    RT_MAX_CLASS_PARTS = 8,  /* "a.b.c" has 3 */
-    RT_MAX_NAME_BYTES = 64,  /* rule, target, class, version: they travel in headers */
-    RT_MAX_TEXT_VALUE = 512, /* because, and strings to compare with */
-    RT_MAX_LIST = 256,       /* entries of in:, any:, only:, all: */
+    RT_MAX_CLASS_PARTS = 8,               /* "a.b.c" has 3 */
+    RT_MAX_NAME_BYTES = 64,               /* rule, target, class, version: they travel in headers */
+    RT_MAX_TEXT_VALUE = 512,              /* because, and strings to compare with */
+    RT_MAX_LIST = 256,                    /* entries of in:, any:, only:, all: */
+    RT_MAX_OWN = 128,                     /* facts of the policy's own: signals, budgets, … */
+    RT_MAX_FACT = RT_N_FACT + RT_MAX_OWN, /* ids from RT_N_FACT are the policy's own */
+    RT_N_CLS_FACT = 5,                    /* facts that are sets of classes */
 };
 
 enum rt_op {
@@ -43,11 +46,11 @@ union rt_const {
 
 struct rt_cond {
     uint8_t op;   /* enum rt_op */
-    uint8_t fact; /* leaves: enum rt_fact_id */
+    uint8_t fact; /* leaves: enum rt_fact_id, or one of the policy's own */
     uint32_t end; /* index one past this subtree */
     int line, col;
-    union rt_const val;      /* EQ … GE */
-    uint32_t item, n_item;   /* IN, CLS_*: items[item .. item + n_item) */
+    union rt_const val;    /* EQ … GE */
+    uint32_t item, n_item; /* IN, CLS_*: items[item .. item + n_item) */
 };
 
 struct rt_item {
@@ -78,12 +81,14 @@ struct rt_target {
 struct rt_policy {
     const char *version;
     uint8_t hash[32];
-    uint64_t uses; /* bit a fact */
-    struct rt_rule *rule; /* [n_rule] */
-    struct rt_cond *cond; /* [n_cond] */
-    struct rt_item *item; /* [n_item] */
-    const char **str;     /* [n_str], from id 1 */
-    uint32_t *slot;       /* [slot_mask + 1], open addressing: id or 0 */
+    uint8_t used[RT_MAX_FACT]; /* [n_used]: the facts that some rule asks for */
+    int n_used, n_own;
+    struct rt_fact_info own[RT_MAX_OWN]; /* [n_own]; the name of own[i] is string i + 1 */
+    struct rt_rule *rule;                /* [n_rule] */
+    struct rt_cond *cond;                /* [n_cond] */
+    struct rt_item *item;                /* [n_item] */
+    const char **str;                    /* [n_str], from id 1 */
+    uint32_t *slot;                      /* [slot_mask + 1], open addressing: id or 0 */
     uint32_t slot_mask;
     int n_rule, n_target;
     uint32_t n_cond, n_item, n_str;
@@ -94,23 +99,42 @@ struct rt_policy {
 /* policy.c. Id of s[0..n), RT_STR_NONE if the policy does not hold it. */
 uint32_t rt_str_find(const struct rt_policy *p, const char *s, size_t n);
 
-/* decide.c: the facts of one decision, prepared for comparing. */
-struct rt_env {
-    const struct rt_facts *f;
-    uint32_t str[RT_N_FACT]; /* interned value of each string fact */
-    int n_cls;               /* -1: more classes than can be held, so nobody can tell */
+static inline const struct rt_fact_info *rt_info(const struct rt_policy *p, int fact)
+{
+    return fact < RT_N_FACT ? &rt_fact_info[fact] : &p->own[fact - RT_N_FACT];
+}
+
+/* env.c: the facts of one decision, prepared for comparing. Only what the policy uses is set. */
+struct rt_have {
+    bool have;
+    union rt_const val;
+};
+
+struct rt_env_cls {
+    int n; /* -1: nobody can tell: unknown, or more classes than can be held */
     struct {
         uint32_t full;
         int n_prefix;
         uint32_t prefix[RT_MAX_CLASS_PARTS]; /* a, a.b, a.b.c */
-    } cls[RT_MAX_CLASS];
-    struct {
-        bool have_state, have_rtt;
-        uint32_t state;
-        double rtt_ms;
-    } link[RT_MAX_TARGET];
+    } at[RT_MAX_CLASS];
 };
+
+struct rt_env {
+    const struct rt_facts *f;
+    struct rt_have v[RT_MAX_FACT];
+    struct rt_env_cls cls[RT_N_CLS_FACT];                 /* by rt_cls_index */
+    struct rt_have link[RT_MAX_TARGET][RT_N_TARGET_FACT]; /* if f->link is given */
+};
+
+/* 0 … RT_N_CLS_FACT - 1 of a fact that is a set of classes. */
+static inline int rt_cls_index(int fact)
+{
+    return fact == RT_F_HISTORY_RELEASED ? RT_N_CLS_FACT - 1 : fact - RT_F_DATA_CLASS;
+}
 void rt_env_init(struct rt_env *e, const struct rt_policy *p, const struct rt_facts *f);
+/* decide.c. The value of a fact in this rule, NULL if it is not known; facts of targets are those
+ * of the rule's target. Not for classes. */
+const union rt_const *rt_env_get(const struct rt_env *e, const struct rt_rule *r, int fact);
 enum rt_tri rt_eval(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
                     uint32_t at);
 enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e,

@@ -170,7 +170,7 @@ struct words {
     char (*buf)[RT_MAX_NAME_BYTES + 1];
 };
 
-enum { MAX_WORDS = 32 };
+enum { MAX_WORDS = 256 };
 
 static const char *next_word(const void *ctx, int i)
 {

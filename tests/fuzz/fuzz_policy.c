@@ -21,13 +21,17 @@ static void fill(struct rt_facts *f, const struct rt_target_link *link, int set)
 {
     static const char *const cls[] = {"public.general", "public", "identifier.phone", "a.b.c"};
 
+    static const char *const list[] = {"public.general", "a.b", NULL};
+
     memset(f, 0, sizeof *f);
     f->n_cls = set % 3;
     for (int i = 0; i < f->n_cls; i++)
         f->cls[i] = cls[(set + i) % 4];
     for (int i = 0; i < RT_N_FACT && set > 0; i++) {
         f->v[i].have = (i + set) % 4 != 0;
-        if (rt_fact_info[i].type == RT_FACT_STR)
+        if (rt_fact_info[i].type == RT_FACT_CLASSES)
+            f->v[i].list = list;
+        else if (rt_fact_info[i].type == RT_FACT_STR)
             f->v[i].s = i == RT_F_LINK_STATE ? "up" : "a";
         else if (rt_fact_info[i].type == RT_FACT_REAL)
             f->v[i].r = set;
@@ -42,8 +46,10 @@ static void fill(struct rt_facts *f, const struct rt_target_link *link, int set)
 
 static void decide(const struct rt_policy *p, bool says_cabin)
 {
-    static const struct rt_target_link link[] = {{"cloud", "up", true, 3}, {"a", NULL, false, 0}};
+    struct rt_target_link link[] = {{.target = "cloud"}, {.target = "a"}};
 
+    *rt_link(&link[0], RT_F_LINK_STATE) = (struct rt_value){.have = true, .s = "up"};
+    *rt_link(&link[0], RT_F_LINK_RTT_MS) = (struct rt_value){.have = true, .r = 3};
     for (int set = 0; set < 6; set++) {
         struct rt_facts f;
         struct rt_decision d;

@@ -1,6 +1,6 @@
 /* Runs the case files: policies/NAME.cases and tests/router/cases/NAME.cases, each against the
  * policy beside it. A case is three lines (rule, facts, what is decided) and an empty one; #
- * comments. Facts are NAME=VALUE; link.state@TARGET and link.rtt_ms@TARGET speak of one target. */
+ * comments. Facts are NAME=VALUE; link.state@TARGET and the like speak of one target. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -37,17 +37,10 @@ static bool take(struct reading *r, char *word)
     int id = rt_fact_find(word);
     if (id < 0)
         return false;
-    struct rt_value *v = &r->f.v[id];
-    if (target != NULL && id == RT_F_LINK_STATE) {
-        link_named(r, target)->state = val;
-        return true;
-    }
-    if (target != NULL) {
-        struct rt_target_link *l = link_named(r, target);
-        l->have_rtt = true;
-        l->rtt_ms = strtod(val, NULL);
-        return id == RT_F_LINK_RTT_MS;
-    }
+    if (target != NULL && !rt_fact_is_targets(id))
+        return false;
+    struct rt_value *v =
+        target != NULL ? rt_link(link_named(r, target), (enum rt_fact_id)id) : &r->f.v[id];
     v->have = true;
     switch (rt_fact_info[id].type) {
     case RT_FACT_BOOL:
@@ -63,6 +56,8 @@ static bool take(struct reading *r, char *word)
         v->s = val;
         return true;
     case RT_FACT_CLASSES:
+        if (id != RT_F_DATA_CLASS)
+            return false;
         for (char *save, *c = strtok_r(val, ",", &save); c; c = strtok_r(NULL, ",", &save))
             r->f.cls[r->f.n_cls++] = c;
         return true;

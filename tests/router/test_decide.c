@@ -79,6 +79,15 @@ static struct rt_value real(double r)
     return (struct rt_value){.have = true, .r = r};
 }
 
+/* rtt_ms < 0: not known. state NULL: not known. */
+static struct rt_target_link link_is(const char *target, const char *state, double rtt_ms)
+{
+    struct rt_target_link l = {.target = target};
+    *rt_link(&l, RT_F_LINK_STATE) = state != NULL ? str(state) : unknown;
+    *rt_link(&l, RT_F_LINK_RTT_MS) = rtt_ms >= 0 ? real(rtt_ms) : unknown;
+    return l;
+}
+
 /* ---- by hand ---- */
 
 #define HEAD "waypost_policy: 1\nversion: v1\n"
@@ -133,19 +142,19 @@ static void link_facts_are_the_targets(void **state)
         "  - name: far\n    when: { data.class: { only: [public.*] }, link.state: { not: down } "
         "}\n    route: prompt\n    target: far\n"
         "  - name: cut\n    when: { link.state: down }\n    route: refuse\n    target: far\n");
-    struct rt_target_link link[] = {{"far", "up", true, 10}, {"near", "up", true, 80}};
+    struct rt_target_link link[] = {link_is("far", "up", 10), link_is("near", "up", 80)};
     struct rt_facts f = {.cls = {"public.x"}, .n_cls = 1, .link = link, .n_link = 2};
     struct rt_decision d;
     rt_decide(p, &f, &d);
     assert_string_equal(d.rule, "far");
     assert_string_equal(d.route.target, "far");
-    link[1].rtt_ms = 49;
+    *rt_link(&link[1], RT_F_LINK_RTT_MS) = real(49);
     rt_decide(p, &f, &d);
     assert_string_equal(d.rule, "near");
-    link[1].have_rtt = false;
+    *rt_link(&link[1], RT_F_LINK_RTT_MS) = unknown;
     rt_decide(p, &f, &d);
     assert_string_equal(d.rule, "far");
-    link[0].state = "down";
+    *rt_link(&link[0], RT_F_LINK_STATE) = str("down");
     rt_decide(p, &f, &d);
     assert_string_equal(d.rule, "cut");
     f.n_link = 0; /* nothing is known of any target */
@@ -522,8 +531,8 @@ static void gen_facts(struct rt_facts *f, struct rt_target_link *link)
         f->link = link;
         f->n_link = (int)rnd(3);
         for (int i = 0; i < f->n_link; i++)
-            link[i] = (struct rt_target_link){target_name[i], rnd(4) ? states[rnd(3)] : NULL,
-                                              rnd(2) != 0, 0.5 + rnd(6)};
+            link[i] =
+                link_is(target_name[i], rnd(4) ? states[rnd(3)] : NULL, rnd(2) ? 0.5 + rnd(6) : -1);
     }
 }
 
@@ -564,14 +573,11 @@ static enum rt_tri ref_ask(const struct ask *a, const struct rt_facts *f, int ta
     if (a->fact == RT_F_DATA_CLASS)
         return ref_classes(a, f);
     struct rt_value v = f->v[a->fact];
-    bool rtt = a->fact == RT_F_LINK_RTT_MS;
-    if (f->link != NULL && (rtt || a->fact == RT_F_LINK_STATE)) {
+    if (f->link != NULL && (a->fact == RT_F_LINK_RTT_MS || a->fact == RT_F_LINK_STATE)) {
         v = unknown;
         for (int i = 0; i < f->n_link; i++) {
-            if (strcmp(f->link[i].target, target_name[target]) == 0 && rtt && f->link[i].have_rtt)
-                v = real(f->link[i].rtt_ms);
-            if (strcmp(f->link[i].target, target_name[target]) == 0 && !rtt && f->link[i].state)
-                v = str(f->link[i].state);
+            if (strcmp(f->link[i].target, target_name[target]) == 0)
+                v = *rt_link_c(&f->link[i], (enum rt_fact_id)a->fact);
         }
     }
     if (!v.have)

@@ -3,6 +3,7 @@ libwp_router_a_SOURCES = \
 	src/router/check.c \
 	src/router/compile.c src/router/compile.h \
 	src/router/cond.c \
+	src/router/data.h \
 	src/router/decide.c \
 	src/router/detect.c src/router/detect.h \
 	src/router/detect_norm.c src/router/detect_norm.h \

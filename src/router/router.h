@@ -12,9 +12,16 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "router/data.h"
 #include "router/facts.h"
 
-enum { RT_MAX_RULE = 8192, RT_MAX_TARGET = 64, RT_MAX_TEXT_BYTES = 4 << 20, RT_MAX_DIAG = 64 };
+enum {
+    RT_MAX_RULE = 8192,
+    RT_MAX_TARGET = 64,
+    RT_MAX_TEXT_BYTES = 4 << 20, /* of one source */
+    RT_MAX_SOURCE = 16,
+    RT_MAX_DIAG = 64,
+};
 
 enum rt_mode { RT_LOCAL, RT_PROMPT, RT_HIDDEN, RT_REFUSE };
 const char *rt_mode_str(enum rt_mode m); /* "local", "prompt", "hidden", "refuse" */
@@ -25,6 +32,7 @@ enum rt_dtype { RT_F32, RT_F16, RT_I8 };
 struct rt_diag {
     int line, col; /* from 1 */
     bool warning;
+    char file[72]; /* the source's name; "" if there is but one text */
     char msg[256]; /* what and what to do */
 };
 
@@ -41,8 +49,23 @@ int rt_policy_compile(struct rt_policy **out, const char *text, size_t len, stru
     BASE_MUST_CHECK;
 void rt_policy_free(struct rt_policy *p);
 
+/* A policy of several files: src[0] is the one given, the others those that `include:` names, in any
+ * order, by the name written there. What wins: docs/policy.md. Errors: as rt_policy_compile. */
+struct rt_source {
+    const char *name;
+    const char *text;
+    size_t len;
+};
+int rt_policy_compile_sources(struct rt_policy **out, const struct rt_source *src, int n,
+                              struct rt_diags *diags) BASE_MUST_CHECK;
+/* The names that a text includes itself, in order; none if it can't be read. cb's non-zero ends it.
+ * Errors: BASE_ENOMEM, and what cb returned. */
+int rt_policy_includes(const char *text, size_t len, int (*cb)(void *ctx, const char *name),
+                       void *ctx) BASE_MUST_CHECK;
+
 const char *rt_policy_version(const struct rt_policy *p);  /* the file's `version` */
-const uint8_t *rt_policy_hash(const struct rt_policy *p);  /* SHA-256 of the text, [32] */
+const uint8_t *rt_policy_hash(const struct rt_policy *p);  /* [32]: SHA-256 of the text; of several,
+                                                              of their names and hashes */
 int rt_policy_n_rule(const struct rt_policy *p);
 const char *rt_policy_rule_name(const struct rt_policy *p, int i);
 int rt_policy_n_target(const struct rt_policy *p);
@@ -50,6 +73,10 @@ const char *rt_policy_target_name(const struct rt_policy *p, int i);
 
 /* Whether any rule asks for this fact (so that the edge gathers only what is needed). */
 bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact);
+/* The facts of the policy's own, in any order: name, type, unit, age. */
+int rt_policy_n_own(const struct rt_policy *p);
+const struct rt_fact_info *rt_policy_own(const struct rt_policy *p, int i);
+bool rt_policy_uses_own(const struct rt_policy *p, int i);
 
 /* The policy to use when there is none: every request local. Never NULL, never freed. */
 const struct rt_policy *rt_policy_none(void);

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
+#include "ctl/policy_reach.h"
 #include "router/router.h"
 
 enum { OUT_BYTES = 64 << 20, FACTS_BYTES = 1 << 20 };
@@ -18,10 +19,12 @@ enum { OUT_BYTES = 64 << 20, FACTS_BYTES = 1 << 20 };
 static const char help[] =
     "usage: waypostctl policy check FILE [--json]\n"
     "       waypostctl policy explain FILE [--facts FILE.json|-] [NAME=VALUE ...] [--json]\n"
+    "       waypostctl policy reach FILE [--json]\n"
     "       waypostctl policy facts\n"
     "\n"
     "check    compiles FILE and prints every mistake as FILE:LINE:COLUMN.\n"
     "explain  shows, rule by rule, how a request with these facts would be decided.\n"
+    "reach    prints what may and what can leave the car, class by class.\n"
     "facts    prints the table of facts that a policy can ask about.\n"
     "\n"
     "Facts are given as NAME=VALUE (data.class takes a comma-separated list) or as a JSON object\n"
@@ -398,6 +401,24 @@ static int explain(int argc, char **argv, bool json)
     return rc;
 }
 
+static int reach(int argc, char **argv, bool json)
+{
+    static struct rt_diags diags;
+    int rc;
+
+    if (argc != 2) {
+        fputs(help, stderr);
+        return 2;
+    }
+    struct rt_policy *p = load(argv[1], &diags, &rc);
+    if (rc == 1)
+        print_diags(argv[1], &diags);
+    if (rc == 0)
+        rc = ctl_policy_reach(p, json);
+    rt_policy_free(p);
+    return rc;
+}
+
 static int facts(void)
 {
     struct base_buf out;
@@ -422,6 +443,8 @@ int ctl_policy(int argc, char **argv)
         return check(argc - 1, argv + 1, json);
     if (argc >= 2 && strcmp(argv[1], "explain") == 0)
         return explain(argc - 1, argv + 1, json);
+    if (argc >= 2 && strcmp(argv[1], "reach") == 0)
+        return reach(argc - 1, argv + 1, json);
     if (argc == 2 && strcmp(argv[1], "facts") == 0)
         return facts();
     fputs(help, stderr);

@@ -6,6 +6,7 @@
 
 /* ---- text.c: diagnostics and strings ---- */
 
+/* Findings are added under d->file. */
 void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char *fmt, ...)
     BASE_PRINTF(5, 6);
 void rt_diag_sort(struct rt_diags *d);
@@ -27,6 +28,8 @@ const char *rt_nearest(const char *s, const char *(*next)(const void *ctx, int i
 
 /* ---- yaml.c: text -> tree ---- */
 
+enum { RT_TREE_BYTES = 128 << 20 };
+
 enum rt_yaml_kind { RT_YAML_SCALAR, RT_YAML_SEQ, RT_YAML_MAP };
 
 struct rt_yaml {
@@ -44,14 +47,29 @@ struct rt_yaml {
 int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, struct rt_diags *d,
                   struct rt_yaml **root) BASE_MUST_CHECK;
 
-/* ---- compile.c, values.c, cond.c, check.c ---- */
+/* ---- the steps ---- */
+
+/* One text of the policy. Of two that speak of the same name, the later in rt_compiler.src wins. */
+struct rt_src {
+    const char *name;
+    const struct rt_yaml *root; /* a mapping */
+};
 
 struct rt_compiler {
     struct rt_policy *p;
     struct rt_diags *d;
-    struct base_buf conds, items, rules, strs; /* arrays while they grow */
-    int err;                                   /* sticky: BASE_ENOMEM or BASE_ELIMIT */
+    struct base_arena *tree;    /* for what lives as long as the compilation */
+    struct rt_src src[RT_MAX_SOURCE]; /* [n_src] */
+    int n_src, at;              /* at: the one being read */
+    struct base_buf conds, items, rules, nodes, strs; /* arrays while they grow */
+    struct {
+        int src, line, col;
+    } own_at[RT_MAX_OWN];       /* where p->own[i] is declared */
+    int err;                    /* sticky: BASE_ENOMEM or BASE_ELIMIT */
 };
+
+/* From here findings are about source at. */
+void rt_in_source(struct rt_compiler *c, int at);
 
 #define rt_error(c, node, ...) rt_diag_add((c)->d, false, (node)->line, (node)->col, __VA_ARGS__)
 #define rt_warn(c, node, ...) rt_diag_add((c)->d, true, (node)->line, (node)->col, __VA_ARGS__)
@@ -65,6 +83,14 @@ static inline struct rt_cond *rt_conds(struct rt_compiler *c)
 static inline struct rt_item *rt_items(struct rt_compiler *c)
 {
     return (struct rt_item *)(void *)c->items.data;
+}
+static inline struct rt_rule *rt_rules_of(struct rt_compiler *c)
+{
+    return (struct rt_rule *)(void *)c->rules.data;
+}
+static inline uint32_t rt_n_rule(const struct rt_compiler *c)
+{
+    return (uint32_t)(c->rules.len / sizeof(struct rt_rule));
 }
 static inline uint32_t rt_n_cond(const struct rt_compiler *c)
 {
@@ -88,11 +114,40 @@ bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, str
 void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, const char *where,
                     const char *choices);
 
+/* compile.c. NULL also if map is no mapping, which is reported where it is read. */
+const struct rt_yaml *rt_key(const struct rt_yaml *map, const char *key);
+void rt_check_keys(struct rt_compiler *c, const struct rt_yaml *map, const char *where,
+                   const char *choices);
+/* Copies for the policy; NULL and c->err when out of memory. */
+char *rt_keep(struct rt_compiler *c, const char *s, size_t n);
+/* `because` and its like: one line for people, "" if v is NULL or wrong. */
+const char *rt_keep_text(struct rt_compiler *c, const struct rt_yaml *v, const char *what);
+
+/* include.c: src[0] and what it includes -> c->src, what is included before what includes it. */
+int rt_include(struct rt_compiler *c, const struct rt_source *src, int n) BASE_MUST_CHECK;
+
+/* declare.c: targets, callers, budgets, consents, signals; share after the rules. */
+void rt_declare(struct rt_compiler *c);
+void rt_declare_share(struct rt_compiler *c);
+int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n); /* index, or -1 and an error */
+
+/* classes.c: the tree of classes and what each permits, those of rules included; in order of names,
+ * so that a parent stands before its children. */
+void rt_classes(struct rt_compiler *c);
+
+/* rule.c */
+void rt_rules(struct rt_compiler *c);
+
 /* cond.c: a `when` mapping -> one ALL group in c->conds. */
 void rt_cond_compile(struct rt_compiler *c, const struct rt_yaml *when);
 
-/* check.c: conditions that cannot hold, rules that cannot be reached. */
+/* check.c: conditions that cannot hold. dead.c: rules that cannot match. reach.c: what can leave. */
 void rt_check_group(struct rt_compiler *c, uint32_t at);
-void rt_check_reach(struct rt_compiler *c);
+void rt_check_dead(struct rt_compiler *c);
+void rt_check_egress(struct rt_compiler *c);
+int rt_reach_rows(struct rt_policy *p) BASE_MUST_CHECK;
+
+/* index.c: which rules a decision need not look at. */
+int rt_index_build(struct rt_policy *p) BASE_MUST_CHECK;
 
 #endif

@@ -38,7 +38,7 @@ static bool take_const(struct rt_compiler *c, const struct rt_yaml *n, int fact,
     case RT_FACT_REAL:
         return rt_take_real(c, n, name, &out->r);
     default:
-        if (rt_fact_values((enum rt_fact_id)fact) != NULL) {
+        if (fact < RT_N_FACT && rt_fact_values((enum rt_fact_id)fact) != NULL) {
             if (!rt_take_choice(c, n, name, rt_fact_values((enum rt_fact_id)fact), &which))
                 return false;
         } else if (!rt_take_text(c, n, name)) {
@@ -238,21 +238,44 @@ static void group(struct rt_compiler *c, const struct rt_yaml *n)
     rt_check_group(c, at);
 }
 
+/* A fact of the table or of the policy's own; -1: neither. */
+static int find_fact(const struct rt_policy *p, const char *name)
+{
+    int id = rt_fact_find(name);
+    for (int i = 0; id < 0 && i < p->n_own; i++) {
+        if (strcmp(p->own[i].name, name) == 0)
+            id = RT_N_FACT + i;
+    }
+    return id;
+}
+
+static const char *next_fact(const void *ctx, int i)
+{
+    static const char *const group[] = {"all", "any", "not"};
+    const struct rt_policy *p = ctx;
+    return i < 3 ? group[i] : i - 3 < RT_N_FACT + p->n_own ? rt_info(p, i - 3)->name : NULL;
+}
+
 static void unknown_fact(struct rt_compiler *c, const struct rt_yaml *key)
 {
-    char names[2048] = "all|any|not";
-    for (int i = 0; i < RT_N_FACT; i++) {
-        size_t at = strlen(names);
-        snprintf(names + at, sizeof names - at, "|%s", rt_fact_info[i].name);
-    }
-    rt_unknown_key(c, key, "a condition", names);
+    char show[RT_SHOW_BYTES];
+    const char *hint = rt_nearest(key->text, next_fact, c->p);
+
+    rt_show(key->text, key->len, show);
+    if (hint != NULL)
+        rt_error(c, key, "unknown key %s in a condition; did you mean '%s'?", show, hint);
+    else if (strncmp(key->text, "Vehicle.", 8) == 0)
+        rt_error(c, key, "signal %s is not declared; write signals: { %s: { type: number } }", show,
+                 key->text);
+    else
+        rt_error(c, key, "unknown key %s in a condition; waypostctl policy facts lists all", show);
 }
 
 static void mapping(struct rt_compiler *c, const struct rt_yaml *n)
 {
     for (const struct rt_yaml *v = n->child; v != NULL && c->err == 0; v = v->next) {
         const char *key = v->key->text;
-        int fact = rt_fact_find(key);
+        int fact = find_fact(c->p, key);
         uint32_t at;
 
         if (fact >= 0) {

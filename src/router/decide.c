@@ -131,7 +131,8 @@ static enum rt_tri eval_leaf(const struct rt_policy *p, const struct rt_env *e,
     if (have == NULL)
         return RT_CANNOT_TELL;
     if (c->op != RT_OP_IN)
-        return tri(test(type, (enum rt_op)c->op, have, &c->val));
+        return tri(
+            test(type, (enum rt_op)c->op, have, c->move != 0 ? &e->move[c->move - 1] : &c->val));
     for (uint32_t i = 0; i < c->n_item; i++) {
         if (test(type, RT_OP_EQ, have, &p->item[c->item + i].val))
             return RT_YES;
@@ -167,6 +168,55 @@ enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e, cons
     return r->cond == r->end ? RT_YES : rt_eval(p, e, r, r->cond);
 }
 
+/* Two questions of two answers are sooner answered than one of three: a rule that is not surely met
+ * is passed by, whether it fails or cannot tell. */
+bool rt_holds(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
+              uint32_t at, bool want)
+{
+    const struct rt_cond *c = &p->cond[at];
+
+    if (c->op > RT_OP_NOT)
+        return eval_leaf(p, e, r, c) == (want ? RT_YES : RT_NO);
+    if (c->op == RT_OP_NOT)
+        return rt_holds(p, e, r, at + 1, !want);
+    bool every = (c->op == RT_OP_ALL) == want; /* all children must answer so, or one */
+    for (uint32_t i = at + 1; i < c->end; i = p->cond[i].end) {
+        if (rt_holds(p, e, r, i, want) != every)
+            return !every;
+    }
+    return every;
+}
+
+static bool matches(const struct rt_policy *p, const struct rt_env *e, int i)
+{
+    const struct rt_rule *r = &p->rule[i];
+    return r->cond == r->end || rt_holds(p, e, r, r->cond, true);
+}
+
+int rt_first_rule(const struct rt_policy *p, const struct rt_env *e)
+{
+    for (int i = 0; i < p->n_rule; i++) {
+        if (matches(p, e, i))
+            return i;
+    }
+    return -1;
+}
+
+static int first_of(const struct rt_policy *p, const struct rt_env *e)
+{
+    uint64_t bits[(RT_MAX_RULE + 63) / 64];
+
+    rt_index_look(p, e, bits);
+    for (int w = 0; w < (p->n_rule + 63) / 64; w++) {
+        for (uint64_t b = bits[w]; b != 0; b &= b - 1) {
+            int i = 64 * w + __builtin_ctzll(b);
+            if (matches(p, e, i))
+                return i;
+        }
+    }
+    return -1;
+}
+
 bool rt_hint_is_local(const struct rt_facts *f)
 {
     const struct rt_value *hint = &f->v[RT_F_REQ_HINT];
@@ -196,10 +246,5 @@ void rt_decide(const struct rt_policy *p, const struct rt_facts *f, struct rt_de
         return;
     }
     rt_env_init(&e, p, f);
-    for (int i = 0; i < p->n_rule; i++) {
-        if (rt_eval_rule(p, &e, &p->rule[i]) == RT_YES) {
-            rt_decision_set(p, i, out);
-            return;
-        }
-    }
+    rt_decision_set(p, p->fast != NULL ? first_of(p, &e) : rt_first_rule(p, &e), out);
 }

@@ -31,15 +31,14 @@ static void data_class(struct rt_env_cls *e, const struct rt_policy *p, const st
         e->n = -1;
 }
 
-static bool fresh(const struct rt_value *v, const struct rt_fact_info *info)
+static bool fresh(const struct rt_value *v, int64_t max_age_ms)
 {
-    return v->have && (info->max_age_ms == 0 || (v->age_ms >= 0 && v->age_ms <= info->max_age_ms));
+    return v->have && (max_age_ms == 0 || (v->age_ms >= 0 && v->age_ms <= max_age_ms));
 }
 
-static void class_set(struct rt_env_cls *e, const struct rt_policy *p, const struct rt_value *v,
-                      const struct rt_fact_info *info)
+static void class_set(struct rt_env_cls *e, const struct rt_policy *p, const struct rt_value *v)
 {
-    e->n = fresh(v, info) && v->list != NULL ? 0 : -1;
+    e->n = v->have && v->list != NULL ? 0 : -1;
     for (int i = 0; e->n >= 0 && v->list[i] != NULL; i++) {
         if (i == RT_MAX_CLASS)
             e->n = -1;
@@ -48,13 +47,12 @@ static void class_set(struct rt_env_cls *e, const struct rt_policy *p, const str
     }
 }
 
-static void value(struct rt_have *to, const struct rt_policy *p, const struct rt_value *v,
-                  const struct rt_fact_info *info)
+static void value(struct rt_have *to, const struct rt_policy *p, const struct rt_value *v, int fact)
 {
-    to->have = fresh(v, info);
+    to->have = fresh(v, rt_max_age_ms(p, fact));
     if (!to->have)
         return;
-    switch (info->type) {
+    switch (rt_info(p, fact)->type) {
     case RT_FACT_BOOL:
         to->val.b = v->b;
         break;
@@ -85,13 +83,12 @@ static void links(struct rt_env *e, const struct rt_policy *p, const struct rt_f
     static const struct rt_value unknown;
 
     for (int t = 0; t < p->n_target; t++) {
-        const struct rt_target_link *l = link_of(f, p->target[t].name);
+        const struct rt_target_link *l = link_of(f, p->target[t].d.name);
         for (int i = 0; i < p->n_used; i++) {
             int fact = p->used[i];
             if (rt_fact_is_targets(fact))
                 value(&e->link[t][fact - RT_F_TARGET_FIRST], p,
-                      l != NULL ? rt_link_c(l, (enum rt_fact_id)fact) : &unknown,
-                      &rt_fact_info[fact]);
+                      l != NULL ? rt_link_c(l, (enum rt_fact_id)fact) : &unknown, fact);
         }
     }
 }
@@ -114,7 +111,22 @@ static void own_facts(struct rt_env *e, const struct rt_policy *p, const struct 
             v.r = (double)v.i;
         else if (g->type != info->type)
             continue;
-        value(to, p, &v, info);
+        value(to, p, &v, RT_N_FACT + (int)id - 1);
+    }
+}
+
+/* Where the share has its thresholds: within their limits, the rule's own value if nobody says. */
+static void moves(struct rt_env *e, const struct rt_policy *p)
+{
+    for (int i = 0; i < p->share.n_move; i++) {
+        const struct rt_move_decl *m = &p->share.move[i];
+        const struct rt_have *h = &e->v[RT_N_FACT + p->move_own[i]];
+        double at = h->have ? h->val.r : m->value;
+        at = at < m->min ? m->min : at > m->max ? m->max : at;
+        if (p->move_whole[i])
+            e->move[i].i = (int64_t)at;
+        else
+            e->move[i].r = at;
     }
 }
 
@@ -125,15 +137,15 @@ void rt_env_init(struct rt_env *e, const struct rt_policy *p, const struct rt_fa
         int fact = p->used[i];
         if (fact >= RT_N_FACT)
             continue;
-        const struct rt_fact_info *info = &rt_fact_info[fact];
         if (fact == RT_F_DATA_CLASS)
             data_class(&e->cls[0], p, f);
-        else if (info->type == RT_FACT_CLASSES)
-            class_set(&e->cls[rt_cls_index(fact)], p, &f->v[fact], info);
+        else if (rt_fact_info[fact].type == RT_FACT_CLASSES)
+            class_set(&e->cls[rt_cls_index(fact)], p, &f->v[fact]);
         else
-            value(&e->v[fact], p, &f->v[fact], info);
+            value(&e->v[fact], p, &f->v[fact], fact);
     }
     own_facts(e, p, f);
+    moves(e, p);
     if (f->link != NULL)
         links(e, p, f);
 }

@@ -146,7 +146,8 @@ static struct rt_value given(const struct rt_policy *p, const struct rt_facts *f
     if (f->link == NULL || !rt_fact_is_targets(fact))
         return f->v[fact];
     for (int i = 0; r->target >= 0 && i < f->n_link; i++) {
-        if (f->link[i].target != NULL && strcmp(f->link[i].target, p->target[r->target].name) == 0)
+        if (f->link[i].target != NULL &&
+            strcmp(f->link[i].target, p->target[r->target].d.name) == 0)
             return *rt_link_c(&f->link[i], (enum rt_fact_id)fact);
     }
     return (struct rt_value){0};
@@ -162,12 +163,12 @@ static void put_fact(const struct rt_policy *p, const struct rt_env *e, const st
     bool targets = rt_fact_is_targets(fact) && r->target >= 0;
 
     base_buf_printf(out, "%s%s%s is ", info->name, targets ? " of " : "",
-                    targets ? p->target[r->target].name : "");
+                    targets ? p->target[r->target].d.name : "");
     if (fact == RT_F_DATA_CLASS)
         put_data_class(e->f, out);
     else if (info->type == RT_FACT_CLASSES && v.have && v.list != NULL)
         put_list(v.list, out);
-    else if (have == NULL && v.have && info->max_age_ms > 0)
+    else if (have == NULL && v.have && rt_max_age_ms(p, fact) > 0)
         base_buf_printf(out, "not known (%" PRId32 " ms old)", v.age_ms);
     else if (have == NULL)
         base_buf_str(out, "not known");

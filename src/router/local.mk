@@ -1,17 +1,24 @@
 noinst_LIBRARIES += libwp_router.a
 libwp_router_a_SOURCES = \
 	src/router/check.c \
+	src/router/classes.c \
 	src/router/compile.c src/router/compile.h \
 	src/router/cond.c \
 	src/router/data.h \
+	src/router/dead.c \
 	src/router/decide.c \
+	src/router/declare.c \
 	src/router/detect.c src/router/detect.h \
 	src/router/detect_norm.c src/router/detect_norm.h \
 	src/router/env.c \
 	src/router/explain.c \
 	src/router/facts.c src/router/facts.h \
+	src/router/include.c \
+	src/router/index.c \
 	src/router/policy.c src/router/policy.h \
+	src/router/reach.c \
 	src/router/router.h \
+	src/router/rule.c \
 	src/router/text.c \
 	src/router/values.c \
 	src/router/yaml.c

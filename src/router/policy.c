@@ -40,7 +40,7 @@ int rt_policy_n_target(const struct rt_policy *p)
 
 const char *rt_policy_target_name(const struct rt_policy *p, int i)
 {
-    return p->target[i].name;
+    return p->target[i].d.name;
 }
 
 bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact)
@@ -52,9 +52,84 @@ bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact)
     return false;
 }
 
+int rt_policy_n_own(const struct rt_policy *p)
+{
+    return p->n_own;
+}
+
+const struct rt_fact_info *rt_policy_own(const struct rt_policy *p, int i)
+{
+    return &p->own[i];
+}
+
+bool rt_policy_uses_own(const struct rt_policy *p, int i)
+{
+    return rt_policy_uses(p, (enum rt_fact_id)(RT_N_FACT + i));
+}
+
+const struct rt_target_decl *rt_policy_target(const struct rt_policy *p, int i)
+{
+    return &p->target[i].d;
+}
+
+int rt_policy_n_caller(const struct rt_policy *p)
+{
+    return p->n_caller;
+}
+
+const struct rt_caller_decl *rt_policy_caller(const struct rt_policy *p, int i)
+{
+    return &p->caller[i];
+}
+
+int rt_policy_n_budget(const struct rt_policy *p)
+{
+    return p->n_budget;
+}
+
+const struct rt_budget_decl *rt_policy_budget(const struct rt_policy *p, int i)
+{
+    return &p->budget[i];
+}
+
+int rt_policy_n_consent(const struct rt_policy *p)
+{
+    return p->n_consent;
+}
+
+const struct rt_consent_decl *rt_policy_consent(const struct rt_policy *p, int i)
+{
+    return &p->consent[i];
+}
+
+int rt_policy_n_signal(const struct rt_policy *p)
+{
+    return p->n_signal;
+}
+
+const struct rt_signal_decl *rt_policy_signal(const struct rt_policy *p, int i)
+{
+    return &p->signal[i];
+}
+
+const struct rt_share_decl *rt_policy_share(const struct rt_policy *p)
+{
+    return &p->share;
+}
+
+int rt_policy_n_class(const struct rt_policy *p)
+{
+    return p->n_row;
+}
+
+const struct rt_class_decl *rt_policy_class(const struct rt_policy *p, int i)
+{
+    return &p->row[i];
+}
+
 const struct rt_policy *rt_policy_none(void)
 {
-    static const struct rt_policy none = {.version = "none"};
+    static const struct rt_policy none = {.version = "none", .share = {.edge = -1}};
     return &none;
 }
 
@@ -65,6 +140,8 @@ void rt_policy_free(struct rt_policy *p)
     free(p->rule);
     free(p->cond);
     free(p->item);
+    free(p->node);
+    rt_index_free(p->fast);
     free(p->str);
     free(p->slot);
     base_arena_fini(&p->arena);

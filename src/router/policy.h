@@ -46,6 +46,7 @@ union rt_const {
 
 struct rt_cond {
     uint8_t op;   /* enum rt_op */
+    uint8_t move; /* EQ … GE: 1 + the share's move whose place is compared with, 0: val */
     uint8_t fact; /* leaves: enum rt_fact_id, or one of the policy's own */
     uint32_t end; /* index one past this subtree */
     int line, col;
@@ -56,6 +57,7 @@ struct rt_cond {
 struct rt_item {
     union rt_const val; /* classes: str, or RT_STR_ROOT for "*" */
     bool subtree;       /* classes: "x.*", which is x and everything below it */
+    int line, col;
 };
 
 /* Id 0 is "no string of this policy": equal to nothing. */
@@ -67,16 +69,28 @@ struct rt_rule {
     struct rt_outcome route, fallback;
     int target;         /* index; -1: none. Also whose link.* facts hold */
     uint32_t cond, end; /* conds[cond .. end) is one ALL group; empty: always */
-    bool uses_link;
-    int line, col;
+    bool uses_link, final;
+    int src, line, col;
 };
 
 struct rt_target {
-    const char *name;
-    uint32_t modes; /* bit 1 << enum rt_mode */
-    bool used;
-    int line, col;
+    struct rt_target_decl d;
+    bool used, overridable;
+    int src, line, col;
 };
+
+/* A data class that the policy names, or that is built in. */
+struct rt_node {
+    uint32_t str;
+    const char *name, *because;
+    int parent;             /* index of the nearest named class above it, -1: none */
+    struct rt_pairs permits; /* its own or its parent's */
+    struct rt_pairs reach, reach_below;
+    bool declared, builtin, overridable;
+    int src, line, col;     /* of the declaration */
+};
+
+struct rt_fast; /* index.c */
 
 struct rt_policy {
     const char *version;
@@ -84,24 +98,56 @@ struct rt_policy {
     uint8_t used[RT_MAX_FACT]; /* [n_used]: the facts that some rule asks for */
     int n_used, n_own;
     struct rt_fact_info own[RT_MAX_OWN]; /* [n_own]; the name of own[i] is string i + 1 */
-    struct rt_rule *rule;                /* [n_rule] */
-    struct rt_cond *cond;                /* [n_cond] */
-    struct rt_item *item;                /* [n_item] */
-    const char **str;                    /* [n_str], from id 1 */
-    uint32_t *slot;                      /* [slot_mask + 1], open addressing: id or 0 */
+    struct rt_rule *rule; /* [n_rule] */
+    struct rt_cond *cond; /* [n_cond] */
+    struct rt_item *item; /* [n_item] */
+    struct rt_node *node; /* [n_node], in order of names */
+    struct rt_class_decl *row; /* [n_row]: the nodes, told */
+    struct rt_fast *fast; /* NULL: all rules are looked at in order */
+    const char **str;     /* [n_str], from id 1 */
+    uint32_t *slot;       /* [slot_mask + 1], open addressing: id or 0 */
     uint32_t slot_mask;
-    int n_rule, n_target;
+    int n_rule, n_target, n_node, n_row;
     uint32_t n_cond, n_item, n_str;
     struct rt_target target[RT_MAX_TARGET];
+    int n_caller, n_budget, n_consent, n_signal;
+    struct rt_caller_decl caller[RT_MAX_CALLER];
+    struct rt_budget_decl budget[RT_MAX_BUDGET];
+    struct rt_consent_decl consent[RT_MAX_CONSENT];
+    struct rt_signal_decl signal[RT_MAX_SIGNAL];
+    int64_t max_age_ms[RT_N_FACT]; /* where `signals` changes the table's; 0: it does not */
+    struct rt_share_decl share;
+    int move_own[RT_MAX_MOVE];    /* index into own */
+    bool move_whole[RT_MAX_MOVE]; /* the threshold is an integer */
     struct base_arena arena; /* owns all of the above and every string */
 };
 
 /* policy.c. Id of s[0..n), RT_STR_NONE if the policy does not hold it. */
 uint32_t rt_str_find(const struct rt_policy *p, const char *s, size_t n);
 
+/* Of the target of a pair: its bit. */
+static inline bool rt_pair_has(const struct rt_pairs *p, enum rt_mode mode, int target)
+{
+    return ((mode == RT_PROMPT ? p->prompt : p->hidden) >> target & 1) != 0;
+}
+static inline void rt_pair_add(struct rt_pairs *p, enum rt_mode mode, int target)
+{
+    *(mode == RT_PROMPT ? &p->prompt : &p->hidden) |= UINT64_C(1) << target;
+}
+static inline bool rt_leaves(enum rt_mode mode)
+{
+    return mode == RT_PROMPT || mode == RT_HIDDEN;
+}
+
 static inline const struct rt_fact_info *rt_info(const struct rt_policy *p, int fact)
 {
     return fact < RT_N_FACT ? &rt_fact_info[fact] : &p->own[fact - RT_N_FACT];
+}
+
+static inline int64_t rt_max_age_ms(const struct rt_policy *p, int fact)
+{
+    return fact < RT_N_FACT && p->max_age_ms[fact] > 0 ? p->max_age_ms[fact]
+                                                       : rt_info(p, fact)->max_age_ms;
 }
 
 /* env.c: the facts of one decision, prepared for comparing. Only what the policy uses is set. */
@@ -124,6 +170,7 @@ struct rt_env {
     struct rt_have v[RT_MAX_FACT];
     struct rt_env_cls cls[RT_N_CLS_FACT];                 /* by rt_cls_index */
     struct rt_have link[RT_MAX_TARGET][RT_N_TARGET_FACT]; /* if f->link is given */
+    union rt_const move[RT_MAX_MOVE];                     /* where each threshold stands */
 };
 
 /* 0 … RT_N_CLS_FACT - 1 of a fact that is a set of classes. */
@@ -137,6 +184,15 @@ void rt_env_init(struct rt_env *e, const struct rt_policy *p, const struct rt_fa
 const union rt_const *rt_env_get(const struct rt_env *e, const struct rt_rule *r, int fact);
 enum rt_tri rt_eval(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
                     uint32_t at);
+/* The rule that decides, by looking at all in order; -1: none. */
+int rt_first_rule(const struct rt_policy *p, const struct rt_env *e);
+/* Whether the condition is surely `want`: yes, or no. */
+bool rt_holds(const struct rt_policy *p, const struct rt_env *e, const struct rt_rule *r,
+              uint32_t at, bool want);
+/* index.c: the rules that may match, as bits; every other one does not. */
+void rt_index_look(const struct rt_policy *p, const struct rt_env *e,
+                   uint64_t bits[(RT_MAX_RULE + 63) / 64]);
+void rt_index_free(struct rt_fast *f);
 enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e,
                          const struct rt_rule *r);
 /* request.hint == "local": the caller tightens, before any rule. */

@@ -38,8 +38,9 @@ struct rt_diag {
 
 struct rt_diags {
     struct rt_diag at[RT_MAX_DIAG];
-    int n;       /* kept */
-    int n_error; /* seen */
+    int n;            /* kept */
+    int n_error;      /* seen */
+    const char *file; /* the compiler's own: the source being read */
 };
 
 struct rt_policy;

@@ -13,6 +13,7 @@ void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char
         return;
     struct rt_diag *g = &d->at[d->n++];
     *g = (struct rt_diag){.line = line, .col = col, .warning = warning};
+    snprintf(g->file, sizeof g->file, "%s", d->file != NULL ? d->file : "");
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(g->msg, sizeof g->msg, fmt, ap);
@@ -28,6 +29,9 @@ void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char
 static int by_place(const void *pa, const void *pb)
 {
     const struct rt_diag *a = pa, *b = pb;
+    int file = strcmp(a->file, b->file);
+    if (file != 0)
+        return file;
     if (a->line != b->line)
         return a->line < b->line ? -1 : 1;
     return a->col < b->col ? -1 : a->col > b->col;

@@ -234,7 +234,7 @@ bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, str
 {
     char show[RT_SHOW_BYTES];
 
-    *out = (struct rt_item){0};
+    *out = (struct rt_item){.line = n->line, .col = n->col};
     if (!rt_take_text(c, n, "a data class"))
         return false;
     if (strcmp(n->text, "*") == 0) {
@@ -242,7 +242,8 @@ bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, str
             rt_error(c, n,
                      "'*' would also cover unlabelled data (class cabin); name the classes, "
                      "and cabin itself if you mean it");
-        *out = (struct rt_item){.val.str = RT_STR_ROOT, .subtree = true};
+        out->val.str = RT_STR_ROOT;
+        out->subtree = true;
         return star;
     }
     size_t len = n->len;

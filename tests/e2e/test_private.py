@@ -13,8 +13,9 @@ CANARY = "CANARY-7f3a9c"
 # What a careful author writes: classes are named, so cabin data has no rule.
 CAREFUL = wp.split_policy({"public.general": ("prompt", 0, "", "", "local"),
                            "public.navigation": ("hidden", 2, "cloud", "f16", "local")})
-# What must be caught: a rule that names cabin data.
-CARELESS = CAREFUL.replace("only: [public.general]", "only: [public.general, cabin, identifier.phone]")
+# What must be caught: a rule that names cabin data, in a policy that permits it.
+CARELESS = CAREFUL.replace("only: [public.general]", "only: [public.general, cabin, identifier.phone]").replace(
+    "classes:", "classes:\n  cabin: any\n  identifier: any")
 
 
 class Listener:

@@ -257,8 +257,8 @@ def ledger(folder, name="uplink"):
 
 def split_policy(rules):
     """rules: class -> (route, layer, tail, dtype, fallback)."""
-    out = ["waypost_policy: 1", 'version: "e2e"', "targets:", "  cloud: { modes: [prompt, hidden] }",
-           "rules:"]
+    out = ["waypost_policy: 1", 'version: "e2e"', "classes:", *(f"  {cls}: any" for cls in rules),
+           "targets:", "  cloud: { modes: [prompt, hidden] }", "rules:"]
     for cls, (route, layer, tail, dtype, fallback) in rules.items():
         out += [f"  - name: {cls.replace('.', '-')}", f"    when: {{ data.class: {{ only: [{cls}] }} }}",
                 f"    route: {route}", "    target: cloud", f"    fallback: {fallback}"]

@@ -491,6 +491,8 @@ static int gen_policy(struct gen_rule *rule, struct base_buf *b)
     n_pool = 0;
     base_buf_reset(b);
     base_buf_str(b, HEAD
+                 "classes: { cabin: any, cabin.speech: any, cabin.navigation: any, identifier: "
+                 "any, x: any }\n"
                  "targets: { t0: { modes: [prompt, hidden] }, t1: { modes: [prompt, hidden] } }\n"
                  "rules:\n");
     for (int i = 0; i < n; i++) {

@@ -294,11 +294,12 @@ static void what_is_right_is_taken(void **state)
         RULES("  - name: a\n    when: { engine.queue: 3 }\n    route: local\n"
               "  - name: b\n    when: { engine.queue: 4 }\n    route: refuse\n"),
         /* the same words about two links */
-        HEAD "targets: { a: { modes: [prompt] }, b: { modes: [prompt] } }\nrules:\n"
-             "  - { name: a, when: { data.class: { only: [x] }, link.state: up }, route: prompt, "
-             "target: a }\n"
-             "  - { name: b, when: { data.class: { only: [x] }, link.state: up }, route: prompt, "
-             "target: b }\n",
+        HEAD
+        "targets: { a: { modes: [prompt] }, b: { modes: [prompt] } }\nrules:\n"
+        "  - { name: a, when: { data.class: { only: [public.x] }, link.state: up }, route: prompt, "
+        "target: a }\n"
+        "  - { name: b, when: { data.class: { only: [public.x] }, link.state: up }, route: prompt, "
+        "target: b }\n",
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct rt_policy *p = NULL;
@@ -359,9 +360,10 @@ static void warnings_are_no_errors(void **state)
     for (int i = 0; i < 2; i++) {
         char text[400];
         snprintf(text, sizeof text,
-                 RULES("  - name: r\n    when: { data.class: { only: [%s] } }\n    route: prompt\n"
-                       "    target: cloud\n"),
-                 named[i]);
+                 HEAD CLOUD "classes: { cabin: any%s }\nrules:\n"
+                            "  - name: r\n    when: { data.class: { only: [%s] } }\n"
+                            "    route: prompt\n    target: cloud\n",
+                 i == 0 ? "" : ", cabin.speech: any, cabin.navigation: any", named[i]);
         assert_int_equal(compile(text, &p), 0);
         assert_int_equal(diags.n, 1);
         assert_non_null(strstr(diags.at[0].msg, "unlabelled"));
@@ -444,7 +446,7 @@ static void full_size_compiles(void **state)
     (void)state;
     char *text = malloc(RT_MAX_TEXT_BYTES);
     assert_non_null(text);
-    size_t n = (size_t)sprintf(text, "%srules:\n", HEAD CLOUD);
+    size_t n = (size_t)sprintf(text, "%sclasses: { x: [prompt] }\nrules:\n", HEAD CLOUD);
     for (int i = 0; i < RT_MAX_RULE; i++)
         n += (size_t)sprintf(text + n,
                              "  - name: r%d\n    when: { data.class: { only: [public.c%d, x.*] }, "

@@ -1,0 +1,592 @@
+/* What stands beside the rules: targets, callers, budgets, consents, signals, share. */
+#include "router/compile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TARGET_KEYS "modes|where|identity|price|overridable"
+#define CALLER_KEYS "match|labels|seat|priority|quota"
+#define MATCH_KEYS "socket|uid|key_sha256"
+#define QUOTA_KEYS "requests|bytes|per"
+#define BUDGET_KEYS "unit|limit|per|targets"
+#define CONSENT_KEYS "lapses|ask"
+#define SIGNAL_KEYS "type|unit|max_age_ms"
+#define SHARE_KEYS "edge|over|moves"
+#define MOVE_KEYS "rule|fact|min|max"
+
+enum {
+    MAX_AGE_MS = 24 * 3600 * 1000,
+    DEFAULT_AGE_MS = 10000,
+    DEFAULT_SHARE_OVER = 1000,
+    MAX_PRIORITY = 100,
+};
+
+/* The entries of a section that maps names to mappings. */
+typedef void (*take_entry)(struct rt_compiler *c, const struct rt_yaml *n);
+
+static void section(struct rt_compiler *c, const char *name, const char *example, take_entry take)
+{
+    const struct rt_yaml *n = rt_key(c->src[c->at].root, name);
+
+    if (n == NULL)
+        return;
+    if (n->kind != RT_YAML_MAP) {
+        rt_error(c, n, "'%s' takes names: %s", name, example);
+        return;
+    }
+    for (const struct rt_yaml *v = n->child; v != NULL && c->err == 0; v = v->next)
+        take(c, v);
+}
+
+static bool is_entry(struct rt_compiler *c, const struct rt_yaml *n, const char *what,
+                     const char *keys)
+{
+    if (!rt_take_name(c, n->key, what))
+        return false;
+    if (n->kind != RT_YAML_MAP) {
+        rt_error(c, n, "%s is followed by a mapping of %s", what, keys);
+        return false;
+    }
+    rt_check_keys(c, n, what, keys);
+    return true;
+}
+
+static bool room(struct rt_compiler *c, const struct rt_yaml *n, int have, int most,
+                 const char *what)
+{
+    if (have < most)
+        return true;
+    rt_error(c, n->key, "more than %d %s", most, what);
+    return false;
+}
+
+/* A fact of the policy's own. They are the first strings of all: own[i] is named by string i + 1.
+ */
+static const char *own_fact(struct rt_compiler *c, const struct rt_yaml *n, const char *name,
+                            const struct rt_fact_info *info)
+{
+    struct rt_policy *p = c->p;
+
+    if (p->n_own == RT_MAX_OWN) {
+        rt_error(c, n, "more than %d signals, budgets, consents and moves", RT_MAX_OWN);
+        return "";
+    }
+    uint32_t id = rt_str_add(c, name, strlen(name));
+    if (id == RT_STR_NONE)
+        return "";
+    p->own[p->n_own] = *info;
+    c->own_at[p->n_own].src = c->at;
+    c->own_at[p->n_own].line = n->line;
+    c->own_at[p->n_own].col = n->col;
+    p->own[p->n_own].name = p->str[id];
+    return p->own[p->n_own++].name;
+}
+
+/* ---- targets ---- */
+
+static int target_index(const struct rt_policy *p, const char *name)
+{
+    for (int i = 0; i < p->n_target; i++) {
+        if (strcmp(p->target[i].d.name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static void target_modes(struct rt_compiler *c, const struct rt_yaml *n, struct rt_target *t)
+{
+    const struct rt_yaml *modes = rt_key(n, "modes");
+
+    if (modes == NULL || modes->kind != RT_YAML_SEQ || modes->n == 0) {
+        rt_error(c, modes != NULL ? modes : n,
+                 "a target needs its modes: { modes: [prompt, hidden] }");
+        return;
+    }
+    for (const struct rt_yaml *m = modes->child; m != NULL; m = m->next) {
+        int which;
+        if (!rt_take_choice(c, m, "a target's mode", "prompt|hidden", &which))
+            continue;
+        bool *mode = which == 0 ? &t->d.prompt : &t->d.hidden;
+        if (*mode)
+            rt_error(c, m, "'%s' is twice in the list", m->text);
+        *mode = true;
+    }
+}
+
+static void target_price(struct rt_compiler *c, const struct rt_yaml *n, struct rt_target *t)
+{
+    const struct rt_yaml *price = rt_key(n, "price");
+    const struct rt_yaml *in = price != NULL ? rt_key(price, "in") : NULL;
+    const struct rt_yaml *out = price != NULL ? rt_key(price, "out") : NULL;
+
+    if (price == NULL)
+        return;
+    if (in == NULL || out == NULL || price->n != 2) {
+        rt_error(c, price, "a price is money for 10^6 tokens: { in: 0.5, out: 1.5 }");
+        return;
+    }
+    t->d.have_price = rt_take_real(c, in, "price in", &t->d.price_in) &&
+                      rt_take_real(c, out, "price out", &t->d.price_out);
+    if (t->d.have_price && (t->d.price_in < 0 || t->d.price_out < 0))
+        rt_error(c, price, "a price is not below 0");
+}
+
+static void take_target(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_target t = {.src = c->at, .line = n->key->line, .col = n->key->col};
+    const struct rt_yaml *where, *over, *identity;
+
+    if (!rt_take_name(c, n->key, "the name of a target"))
+        return;
+    if (n->kind == RT_YAML_MAP)
+        rt_check_keys(c, n, "a target", TARGET_KEYS);
+    target_modes(c, n, &t);
+    target_price(c, n, &t);
+    t.d.where = "";
+    if ((where = rt_key(n, "where")) != NULL && rt_take_name(c, where, "where"))
+        t.d.where = rt_keep(c, where->text, where->len);
+    t.d.identity = rt_keep_text(c, (identity = rt_key(n, "identity")), "identity");
+    if ((over = rt_key(n, "overridable")) != NULL)
+        rt_take_bool(c, over, "overridable", &t.overridable);
+    t.d.name = rt_keep(c, n->key->text, n->key->len);
+    int old = c->err == 0 ? target_index(c->p, t.d.name) : -1;
+    if (old >= 0 && !c->p->target[old].overridable) {
+        rt_error(c, n->key,
+                 "target '%s' is declared in '%s', line %d, without 'overridable: true': an "
+                 "including file may not send its data elsewhere",
+                 t.d.name, c->src[c->p->target[old].src].name, c->p->target[old].line);
+        return;
+    }
+    if (old < 0 && !room(c, n, c->p->n_target, RT_MAX_TARGET, "targets"))
+        return;
+    c->p->target[old >= 0 ? old : c->p->n_target++] = t;
+}
+
+static const char *next_target(const void *ctx, int i)
+{
+    const struct rt_policy *p = ctx;
+    return i < p->n_target ? p->target[i].d.name : NULL;
+}
+
+int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    char show[RT_SHOW_BYTES];
+
+    if (!rt_take_name(c, n, "target"))
+        return -1;
+    int i = target_index(c->p, n->text);
+    if (i >= 0)
+        return i;
+    const char *hint = rt_nearest(n->text, next_target, c->p);
+    rt_error(c, n, "no target %s in 'targets'%s%s%s", rt_show(n->text, n->len, show),
+             hint != NULL ? "; did you mean '" : "", hint != NULL ? hint : "",
+             hint != NULL ? "'?" : "");
+    return -1;
+}
+
+/* ---- callers ---- */
+
+/* One of its class patterns, as text. */
+static const char *take_label(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_item it;
+    return rt_take_glob(c, n, false, &it) ? rt_keep(c, n->text, n->len) : NULL;
+}
+
+static void caller_labels(struct rt_compiler *c, const struct rt_yaml *n, struct rt_caller_decl *to)
+{
+    if (n->kind != RT_YAML_SEQ || n->n == 0 || n->n > RT_MAX_LIST) {
+        rt_error(c, n, "'labels' takes the classes that the caller may declare: [public.*]");
+        return;
+    }
+    const char **list = base_arena_get(&c->p->arena, (size_t)n->n * sizeof *list);
+    if (list == NULL) {
+        c->err = BASE_ENOMEM;
+        return;
+    }
+    for (const struct rt_yaml *v = n->child; v != NULL; v = v->next) {
+        list[to->n_label] = take_label(c, v);
+        to->n_label += list[to->n_label] != NULL;
+    }
+    to->label = list;
+}
+
+static void caller_match(struct rt_compiler *c, const struct rt_yaml *n, struct rt_caller_decl *to)
+{
+    const struct rt_yaml *socket, *uid, *key;
+
+    if (n->kind != RT_YAML_MAP || n->n == 0) {
+        rt_error(c, n, "'match' takes %s", MATCH_KEYS);
+        return;
+    }
+    rt_check_keys(c, n, "match", MATCH_KEYS);
+    if ((socket = rt_key(n, "socket")) != NULL && rt_take_name(c, socket, "socket"))
+        to->socket = rt_keep(c, socket->text, socket->len);
+    if ((uid = rt_key(n, "uid")) != NULL)
+        rt_take_int(c, uid, "uid", 0, UINT32_MAX, &to->uid);
+    if ((key = rt_key(n, "key_sha256")) != NULL && rt_take_name(c, key, "key_sha256")) {
+        if (key->len != 64 || strspn(key->text, "0123456789abcdef") != 64)
+            rt_error(c, key, "key_sha256 is the SHA-256 of the key: 64 digits 0-9 a-f");
+        to->key_sha256 = rt_keep(c, key->text, key->len);
+    }
+}
+
+static void caller_quota(struct rt_compiler *c, const struct rt_yaml *n, struct rt_caller_decl *to)
+{
+    static const int64_t seconds[] = {0, 3600, 86400};
+    const struct rt_yaml *req = rt_key(n, "requests"), *bytes = rt_key(n, "bytes");
+    const struct rt_yaml *per = rt_key(n, "per");
+    int which;
+
+    if (n->kind != RT_YAML_MAP || (req == NULL && bytes == NULL) || per == NULL) {
+        rt_error(c, n, "a quota says what and for how long: { requests: 100, per: hour }");
+        return;
+    }
+    rt_check_keys(c, n, "a quota", QUOTA_KEYS);
+    if (req != NULL)
+        rt_take_int(c, req, "requests", 0, INT64_MAX, &to->quota_requests);
+    if (bytes != NULL)
+        rt_take_int(c, bytes, "bytes", 0, INT64_MAX, &to->quota_bytes);
+    if (rt_take_choice(c, per, "per", "trip|hour|day", &which))
+        to->quota_s = seconds[which];
+}
+
+static void take_caller(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_policy *p = c->p;
+    struct rt_caller_decl d = {.uid = -1, .quota_requests = -1, .quota_bytes = -1};
+    const struct rt_yaml *v;
+    int64_t priority = 0;
+    int at = 0;
+
+    if (!is_entry(c, n, "a caller", CALLER_KEYS))
+        return;
+    if ((v = rt_key(n, "match")) != NULL)
+        caller_match(c, v, &d);
+    else
+        rt_error(c, n->key, "a caller needs 'match': { uid: 1001 }");
+    if ((v = rt_key(n, "labels")) != NULL)
+        caller_labels(c, v, &d);
+    if ((v = rt_key(n, "seat")) != NULL && rt_take_name(c, v, "seat"))
+        d.seat = rt_keep(c, v->text, v->len);
+    if ((v = rt_key(n, "priority")) != NULL)
+        rt_take_int(c, v, "priority", 0, MAX_PRIORITY, &priority);
+    if ((v = rt_key(n, "quota")) != NULL)
+        caller_quota(c, v, &d);
+    d.priority = (int)priority;
+    d.name = rt_keep(c, n->key->text, n->key->len);
+    while (c->err == 0 && at < p->n_caller && strcmp(p->caller[at].name, d.name) != 0)
+        at++;
+    if (c->err != 0 || (at == p->n_caller && !room(c, n, at, RT_MAX_CALLER, "callers")))
+        return;
+    p->caller[at] = d;
+    p->n_caller += at == p->n_caller;
+}
+
+/* ---- budgets, consents, signals ---- */
+
+static void budget_per(struct rt_compiler *c, const struct rt_yaml *n, struct rt_budget_decl *d)
+{
+    int which;
+
+    if (n == NULL)
+        return;
+    if (n->kind == RT_YAML_SCALAR) {
+        if (rt_take_choice(c, n, "per", "trip|hour|day|month", &which))
+            d->period = (enum rt_period)which;
+        return;
+    }
+    if (n->kind != RT_YAML_SEQ || n->n != 2) {
+        rt_error(c, n, "'per' takes a time, or whose and a time: per: [sim, day]");
+        return;
+    }
+    if (rt_take_choice(c, n->child, "per", "vehicle|sim|seat|caller", &which))
+        d->scope = (enum rt_scope)which;
+    if (rt_take_choice(c, n->child->next, "per", "trip|hour|day|month", &which))
+        d->period = (enum rt_period)which;
+}
+
+static void take_budget(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    static const char *const unit_name[] = {"bytes", "requests", "money", "joules"};
+    struct rt_policy *p = c->p;
+    struct rt_budget_decl d = {.targets = UINT64_MAX, .period = RT_DAY};
+    const struct rt_yaml *unit = rt_key(n, "unit"), *limit = rt_key(n, "limit");
+    const struct rt_yaml *to = rt_key(n, "targets");
+    char fact[RT_MAX_NAME_BYTES + 16];
+    int which, at = 0;
+
+    if (!is_entry(c, n, "a budget", BUDGET_KEYS))
+        return;
+    if (unit == NULL || limit == NULL || rt_key(n, "per") == NULL) {
+        rt_error(c, n->key,
+                 "a budget needs unit, limit and per: { unit: bytes, limit: 1000000, "
+                 "per: day }");
+        return;
+    }
+    if (rt_take_choice(c, unit, "unit", "bytes|requests|money|joules", &which))
+        d.unit = (enum rt_budget_unit)which;
+    if (rt_take_real(c, limit, "limit", &d.limit) && d.limit < 0)
+        rt_error(c, limit, "a limit is not below 0");
+    budget_per(c, rt_key(n, "per"), &d);
+    if (to != NULL && (to->kind != RT_YAML_SEQ || to->n == 0))
+        rt_error(c, to, "'targets' takes a list: [cloud]");
+    for (const struct rt_yaml *v = to != NULL ? to->child : NULL; v != NULL; v = v->next) {
+        int t = rt_target_find(c, v);
+        d.targets = v == to->child ? 0 : d.targets;
+        d.targets |= t >= 0 ? UINT64_C(1) << t : 0;
+    }
+    d.name = rt_keep(c, n->key->text, n->key->len);
+    while (c->err == 0 && at < p->n_budget && strcmp(p->budget[at].name, d.name) != 0)
+        at++;
+    if (c->err != 0 || (at == p->n_budget && !room(c, n, at, RT_MAX_BUDGET, "budgets")))
+        return;
+    snprintf(fact, sizeof fact, "budget.%s.left", d.name);
+    d.fact = at < p->n_budget
+                 ? p->budget[at].fact
+                 : own_fact(c, n->key, fact,
+                            &(struct rt_fact_info){.type = RT_FACT_REAL,
+                                                   .unit = unit_name[d.unit],
+                                                   .source = "budget",
+                                                   .absent = "nobody counts",
+                                                   .doc = "What is left of the budget"});
+    p->budget[at] = d;
+    p->n_budget += at == p->n_budget;
+}
+
+static void take_consent(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_policy *p = c->p;
+    struct rt_consent_decl d = {0};
+    const struct rt_yaml *lapses = rt_key(n, "lapses");
+    char fact[RT_MAX_NAME_BYTES + 16];
+    int which, at = 0;
+
+    if (!is_entry(c, n, "a consent", CONSENT_KEYS))
+        return;
+    if (lapses == NULL)
+        rt_error(c, n->key, "a consent needs 'lapses': trip, hour, day or month");
+    else if (rt_take_choice(c, lapses, "lapses", "trip|hour|day|month", &which))
+        d.lapses = (enum rt_period)which;
+    d.ask = rt_keep_text(c, rt_key(n, "ask"), "ask");
+    d.name = rt_keep(c, n->key->text, n->key->len);
+    while (c->err == 0 && at < p->n_consent && strcmp(p->consent[at].name, d.name) != 0)
+        at++;
+    if (c->err != 0 || (at == p->n_consent && !room(c, n, at, RT_MAX_CONSENT, "consents")))
+        return;
+    snprintf(fact, sizeof fact, "consent.%s", d.name);
+    d.fact =
+        at < p->n_consent
+            ? p->consent[at].fact
+            : own_fact(c, n->key, fact,
+                       &(struct rt_fact_info){.type = RT_FACT_BOOL,
+                                              .unit = "",
+                                              .source = "consent",
+                                              .absent = "nobody was asked",
+                                              .doc = "A person agreed, and it has not lapsed"});
+    p->consent[at] = d;
+    p->n_consent += at == p->n_consent;
+}
+
+/* `signals` may also shorten or lengthen the time for which a fact of the table counts. */
+static void signal_of_table(struct rt_compiler *c, const struct rt_yaml *n, int fact)
+{
+    const struct rt_yaml *age = rt_key(n, "max_age_ms");
+
+    if (rt_fact_info[fact].max_age_ms == 0 || age == NULL || n->n != 1) {
+        rt_error(c, n->key, "of '%s' only max_age_ms can be set here%s", rt_fact_info[fact].name,
+                 rt_fact_info[fact].max_age_ms == 0 ? ", and it has none" : "");
+        return;
+    }
+    rt_take_int(c, age, "max_age_ms", 1, MAX_AGE_MS, &c->p->max_age_ms[fact]);
+}
+
+static void take_signal(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_policy *p = c->p;
+    struct rt_signal_decl d = {.max_age_ms = DEFAULT_AGE_MS};
+    const struct rt_yaml *type = rt_key(n, "type"), *unit = rt_key(n, "unit");
+    const struct rt_yaml *age = rt_key(n, "max_age_ms");
+    int which, at = 0, fact = rt_fact_find(n->key->text);
+
+    if (fact >= 0 && n->kind == RT_YAML_MAP) {
+        signal_of_table(c, n, fact);
+        return;
+    }
+    if (!is_entry(c, n, "a signal", SIGNAL_KEYS))
+        return;
+    if (strncmp(n->key->text, "Vehicle.", 8) != 0)
+        rt_error(c, n->key, "a signal is named as in VSS: Vehicle.Speed");
+    if (type == NULL)
+        rt_error(c, n->key, "a signal needs its type: boolean, integer, number or text");
+    else if (rt_take_choice(c, type, "type", "boolean|integer|number|text", &which))
+        d.type = (enum rt_fact_type)which;
+    if (age != NULL)
+        rt_take_int(c, age, "max_age_ms", 1, MAX_AGE_MS, &d.max_age_ms);
+    d.unit = rt_keep_text(c, unit, "unit");
+    while (at < p->n_signal && strcmp(p->signal[at].name, n->key->text) != 0)
+        at++;
+    if (c->err != 0 || (at == p->n_signal && !room(c, n, at, RT_MAX_SIGNAL, "signals")))
+        return;
+    struct rt_fact_info info = {.type = d.type,
+                                .unit = d.unit,
+                                .source = "vehicle",
+                                .max_age_ms = d.max_age_ms,
+                                .absent = "no such signal",
+                                .doc = "Signal of the vehicle"};
+    if (at < p->n_signal) {
+        d.name = info.name = p->signal[at].name;
+        for (int i = 0; i < p->n_own; i++) {
+            if (p->own[i].name == d.name)
+                p->own[i] = info;
+        }
+    } else {
+        d.name = own_fact(c, n->key, n->key->text, &info);
+    }
+    p->signal[at] = d;
+    p->n_signal += at == p->n_signal;
+}
+
+/* ---- share ---- */
+
+static void take_move(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_share_decl *s = &c->p->share;
+    struct rt_move_decl d = {0};
+    const struct rt_yaml *rule = rt_key(n, "rule"), *asks = rt_key(n, "fact");
+    const struct rt_yaml *min = rt_key(n, "min"), *max = rt_key(n, "max");
+    char fact[RT_MAX_NAME_BYTES + 16];
+
+    if (n->kind != RT_YAML_MAP || rule == NULL || asks == NULL || min == NULL || max == NULL) {
+        rt_error(c, n, "a move is { rule: NAME, fact: confidence, min: 0.3, max: 0.8 }");
+        return;
+    }
+    rt_check_keys(c, n, "a move", MOVE_KEYS);
+    if (!rt_take_name(c, rule, "rule") || !rt_take_name(c, asks, "fact") ||
+        !rt_take_real(c, min, "min", &d.min) || !rt_take_real(c, max, "max", &d.max))
+        return;
+    if (!(d.min < d.max))
+        rt_error(c, max, "max must be above min");
+    for (int i = 0; i < s->n_move; i++) {
+        if (strcmp(s->move[i].rule, rule->text) == 0)
+            rt_error(c, rule, "one threshold of a rule can move; '%s' is here twice", rule->text);
+    }
+    if (s->n_move == RT_MAX_MOVE) {
+        rt_error(c, n, "more than %d moves", RT_MAX_MOVE);
+        return;
+    }
+    d.rule = rt_keep(c, rule->text, rule->len);
+    d.asks = rt_keep(c, asks->text, asks->len);
+    snprintf(fact, sizeof fact, "share.%s", rule->text);
+    d.fact = own_fact(c, rule, fact,
+                      &(struct rt_fact_info){.type = RT_FACT_REAL,
+                                             .unit = "",
+                                             .source = "share",
+                                             .absent = "the rule's own",
+                                             .doc = "Where the share has moved the threshold"});
+    c->p->move_own[s->n_move] = c->p->n_own - 1;
+    s->move[s->n_move++] = d;
+}
+
+/* The last file that states a share states all of it. */
+static void take_share(struct rt_compiler *c, const struct rt_yaml *n)
+{
+    struct rt_share_decl *s = &c->p->share;
+    const struct rt_yaml *edge = rt_key(n, "edge"), *over = rt_key(n, "over");
+    const struct rt_yaml *moves = rt_key(n, "moves");
+
+    if (n->kind != RT_YAML_MAP || edge == NULL || moves == NULL || moves->kind != RT_YAML_SEQ) {
+        rt_error(c, n, "a share is { edge: 0.7, moves: [ { rule: … } ] }");
+        return;
+    }
+    rt_check_keys(c, n, "share", SHARE_KEYS);
+    s->over = DEFAULT_SHARE_OVER;
+    if (rt_take_real(c, edge, "edge", &s->edge) && (s->edge < 0 || s->edge > 1))
+        rt_error(c, edge, "edge is a share of all requests: 0 to 1");
+    if (over != NULL)
+        rt_take_int(c, over, "over", 1, 1000000, &s->over);
+    for (const struct rt_yaml *v = moves->child; v != NULL && c->err == 0; v = v->next)
+        take_move(c, v);
+}
+
+/* The test that a move speaks of: a direct test of the rule's `when`, of a number. */
+static struct rt_cond *moved(struct rt_compiler *c, const struct rt_rule *r, const char *fact)
+{
+    for (uint32_t i = r->cond + 1; i < r->end; i = rt_conds(c)[i].end) {
+        struct rt_cond *t = &rt_conds(c)[i];
+        if (t->op >= RT_OP_LT && t->op <= RT_OP_GE &&
+            strcmp(rt_info(c->p, t->fact)->name, fact) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+static void bind_move(struct rt_compiler *c, const struct rt_yaml *n, int k)
+{
+    struct rt_move_decl *m = &c->p->share.move[k];
+    const struct rt_yaml *rule = rt_key(n, "rule");
+
+    for (uint32_t i = 0; i < rt_n_rule(c); i++) {
+        const struct rt_rule *r = &rt_rules_of(c)[i];
+        if (strcmp(r->name, m->rule) != 0)
+            continue;
+        struct rt_cond *t = moved(c, r, m->asks);
+        if (t == NULL) {
+            rt_error(c, rt_key(n, "fact"),
+                     "rule '%s' has no test lt, le, gt or ge of '%s' directly under 'when'",
+                     m->rule, m->asks);
+            return;
+        }
+        bool whole = rt_info(c->p, t->fact)->type == RT_FACT_INT;
+        m->value = whole ? (double)t->val.i : t->val.r;
+        m->opens = t->op == RT_OP_LT || t->op == RT_OP_LE;
+        if (m->value < m->min || m->value > m->max)
+            rt_error(c, n, "rule '%s' compares with %g, which is not between min and max", m->rule,
+                     m->value);
+        t->move = (uint8_t)(k + 1);
+        c->p->move_whole[k] = whole;
+        return;
+    }
+    rt_error(c, rule, "no rule '%s'", m->rule);
+}
+
+void rt_declare_share(struct rt_compiler *c)
+{
+    for (int s = c->n_src - 1; s >= 0; s--) {
+        const struct rt_yaml *n = rt_key(c->src[s].root, "share");
+        if (n == NULL)
+            continue;
+        rt_in_source(c, s);
+        const struct rt_yaml *v = rt_key(n, "moves")->child;
+        for (int k = 0; k < c->p->share.n_move; k++, v = v->next)
+            bind_move(c, v, k);
+        return;
+    }
+}
+
+/* ---- all ---- */
+
+void rt_declare(struct rt_compiler *c)
+{
+    c->p->share.edge = -1;
+    for (int s = 0; s < c->n_src && c->err == 0; s++) {
+        rt_in_source(c, s);
+        section(c, "targets", "cloud: { modes: [prompt, hidden] }", take_target);
+        section(c, "budgets", "data: { unit: bytes, limit: 1000000, per: day }", take_budget);
+        section(c, "consents", "cloud: { lapses: trip }", take_consent);
+        section(c, "signals", "Vehicle.Speed: { type: number }", take_signal);
+    }
+    for (int s = c->n_src - 1; s >= 0 && c->err == 0; s--) {
+        const struct rt_yaml *share = rt_key(c->src[s].root, "share");
+        if (share != NULL) {
+            rt_in_source(c, s);
+            take_share(c, share);
+            break;
+        }
+    }
+    /* After the facts: a label is a string too. */
+    for (int s = 0; s < c->n_src && c->err == 0; s++) {
+        rt_in_source(c, s);
+        section(c, "callers", "nav: { match: { uid: 1001 } }", take_caller);
+    }
+}

@@ -1,13 +1,8 @@
-/* Two checks on finished conditions: a conjunction that no facts can fulfil, and a rule that an
- * earlier one always beats. Both are proofs from the text: they never refuse a rule that could
- * match, but they don't find every one that can't. */
+/* A conjunction that no facts can fulfil. This is a proof from the text: it never refuses a
+ * condition that could hold, but it does not find every one that cannot. */
 #include "router/compile.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/hash.h"
 
 /* ---- contradictions ---- */
 
@@ -85,13 +80,100 @@ static bool is_test(const struct rt_cond *c)
     return c->op >= RT_OP_EQ && c->op <= RT_OP_IN;
 }
 
-void rt_check_group(struct rt_compiler *c, uint32_t at)
+/* ---- lists of classes ---- */
+
+enum { MAX_LISTS = 16 }; /* of one group; what is past them is not checked */
+
+/* A direct test of classes in the group, or the `not` of one. */
+struct cls_test {
+    enum rt_op op;
+    bool no;
+    int fact, line, col;
+    struct rt_list list;
+};
+
+static int class_tests(struct rt_compiler *c, uint32_t at, struct cls_test *out)
 {
-    if (c->err != 0 || c->d->n_error > 0)
-        return;
     const struct rt_cond *all = rt_conds(c);
-    struct span span[RT_N_FACT];
-    for (int i = 0; i < RT_N_FACT; i++)
+    int n = 0;
+
+    for (uint32_t i = at + 1; i < all[at].end && n < MAX_LISTS; i = all[i].end) {
+        const struct rt_cond *t = &all[i];
+        bool no = t->op == RT_OP_NOT && t[1].op == RT_OP_ALL && t[2].end == t->end;
+        if (no)
+            t += 2;
+        if (t->op < RT_OP_CLS_ANY)
+            continue;
+        out[n++] = (struct cls_test){(enum rt_op)t->op, no,     t->fact,
+                                     t->line,           t->col, {rt_items(c) + t->item, t->n_item}};
+    }
+    return n;
+}
+
+static bool all_meet(const struct rt_policy *p, const struct rt_list *only,
+                     const struct rt_list *all)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (!rt_list_meets(p, only, &all->at[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool some_within(const struct rt_policy *p, const struct rt_list *all,
+                        const struct rt_list *no)
+{
+    for (uint32_t i = 0; i < all->n; i++) {
+        if (rt_list_has(p, no, &all->at[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Whether no set of classes meets both. data.class is never empty; other sets may be, and then
+ * every `only` holds. */
+static bool at_odds(const struct rt_policy *p, const struct cls_test *a, const struct cls_test *b)
+{
+    bool filled = a->fact == RT_F_DATA_CLASS;
+
+    if (a->no)
+        return a->op == RT_OP_CLS_ANY && !b->no &&
+               (b->op == RT_OP_CLS_ANY    ? rt_list_within(p, &b->list, &a->list)
+                : b->op == RT_OP_CLS_ONLY ? filled && rt_list_within(p, &b->list, &a->list)
+                                          : some_within(p, &b->list, &a->list));
+    if (a->op != RT_OP_CLS_ONLY || b->no)
+        return false;
+    return b->op == RT_OP_CLS_ANY    ? !rt_lists_meet(p, &a->list, &b->list)
+           : b->op == RT_OP_CLS_ONLY ? filled && !rt_lists_meet(p, &a->list, &b->list)
+                                     : !all_meet(p, &a->list, &b->list);
+}
+
+static void check_classes(struct rt_compiler *c, uint32_t at)
+{
+    struct cls_test t[MAX_LISTS];
+    int n = class_tests(c, at, t);
+
+    for (int i = 1; i < n; i++) {
+        for (int k = 0; k < i; k++) {
+            if (t[i].fact != t[k].fact ||
+                (!at_odds(c->p, &t[i], &t[k]) && !at_odds(c->p, &t[k], &t[i])))
+                continue;
+            rt_diag_add(c->d, false, t[i].line, t[i].col,
+                        "this can never hold: it contradicts what the same condition asks of %s "
+                        "in line %d",
+                        rt_info(c->p, t[i].fact)->name, t[k].line);
+            return;
+        }
+    }
+}
+
+/* ---- the group ---- */
+
+static void check_values(struct rt_compiler *c, uint32_t at)
+{
+    const struct rt_cond *all = rt_conds(c);
+    struct span span[RT_MAX_FACT];
+    for (int i = 0; i < RT_MAX_FACT; i++)
         span[i] = (struct span){.lo = -HUGE_VAL, .hi = HUGE_VAL};
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t i = at + 1; i < all[at].end; i = all[i].end) {
@@ -111,4 +193,13 @@ void rt_check_group(struct rt_compiler *c, uint32_t at)
             }
         }
     }
+}
+
+void rt_check_group(struct rt_compiler *c, uint32_t at)
+{
+    if (c->err != 0 || c->d->n_error > 0)
+        return;
+    check_classes(c, at);
+    if (c->d->n_error == 0)
+        check_values(c, at);
 }

@@ -141,6 +141,24 @@ void rt_rules(struct rt_compiler *c);
 /* cond.c: a `when` mapping -> one ALL group in c->conds. */
 void rt_cond_compile(struct rt_compiler *c, const struct rt_yaml *when);
 
+/* glob.c: sets of classes as lists of patterns. */
+struct rt_list {
+    const struct rt_item *at; /* [n] */
+    uint32_t n;
+};
+bool rt_glob_within(const struct rt_policy *p, const struct rt_item *inner,
+                    const struct rt_item *outer);
+bool rt_list_has(const struct rt_policy *p, const struct rt_list *l, const struct rt_item *inner);
+bool rt_list_within(const struct rt_policy *p, const struct rt_list *inner,
+                    const struct rt_list *outer);
+/* Whether some class is in both. */
+bool rt_list_meets(const struct rt_policy *p, const struct rt_list *l, const struct rt_item *it);
+bool rt_lists_meet(const struct rt_policy *p, const struct rt_list *a, const struct rt_list *b);
+
+/* implies.c: whether l, where it holds, makes e hold; false if that is not sure. Both speak of the same
+ * target. */
+bool rt_implies(const struct rt_policy *p, const struct rt_cond *l, const struct rt_cond *e);
+
 /* check.c: conditions that cannot hold. dead.c: rules that cannot match. reach.c: what can leave. */
 void rt_check_group(struct rt_compiler *c, uint32_t at);
 void rt_check_dead(struct rt_compiler *c);

@@ -1,4 +1,6 @@
-/* Rules that an earlier one always beats. */
+/* Rules that an earlier one always beats: each of the earlier rule's tests is one of the later
+ * rule's, or follows from one. Equal tests are found by hashes, at any size; implied ones by
+ * trying, while there are not too many rules. */
 #include "router/compile.h"
 
 #include <stdlib.h>
@@ -6,7 +8,9 @@
 
 #include "base/hash.h"
 
-/* ---- rules that cannot be reached ---- */
+enum { MAX_TRIES = 1 << 19 }; /* pairs of rules held against each other test by test */
+
+/* ---- equal tests ---- */
 
 struct sum {
     uint64_t a, b; /* of 128-bit hashes: order does not matter, as in the conditions */
@@ -67,13 +71,15 @@ static struct sum hash_cond(struct rt_compiler *c, uint32_t at, int target)
         const struct rt_item *it = &rt_items(c)[t->item + i];
         add_value(&in, &it->val, type, it->subtree);
     }
-    uint64_t w[5] = {t->op, t->fact, link ? (uint64_t)(target + 1) : 0, in.a, in.b};
+    uint64_t w[5] = {t->op | (uint64_t)t->move << 8, t->fact, link ? (uint64_t)(target + 1) : 0,
+                     in.a, in.b};
     add_hash(&out, w, sizeof w);
     return out;
 }
 
 struct conjuncts {
     uint64_t mask;  /* one bit a conjunct: a quick no */
+    uint64_t facts; /* one bit a fact or group: a quick no for implied tests */
     uint32_t at, n; /* sums[at .. at + n), sorted */
 };
 
@@ -98,6 +104,41 @@ static bool subset(const struct sum *a, uint32_t na, const struct sum *b, uint32
     return true;
 }
 
+/* ---- implied tests ---- */
+
+static bool same_scope(const struct rt_cond *t, const struct rt_rule *a, const struct rt_rule *b)
+{
+    const struct rt_cond *leaf = t->op == RT_OP_NOT ? &t[1] : t;
+    return a->target == b->target || !rt_fact_is_targets(leaf->fact);
+}
+
+static bool has_sum(const struct sum *of, const struct sum *all, const struct conjuncts *in)
+{
+    return in->n > 0 && bsearch(of, all + in->at, in->n, sizeof *of, by_sum) != NULL;
+}
+
+/* Whether each test of the earlier rule is one of the later's or follows from one of them. */
+static bool beats(struct rt_compiler *c, const struct rt_rule *early, const struct rt_rule *late,
+                  const struct sum *all, const struct conjuncts *in)
+{
+    const struct rt_policy *p = c->p;
+
+    for (uint32_t i = early->cond + 1; i < early->end; i = p->cond[i].end) {
+        const struct rt_cond *e = &p->cond[i];
+        bool follows = false;
+        for (uint32_t k = late->cond + 1; k < late->end && !follows; k = p->cond[k].end)
+            follows = same_scope(e, early, late) && rt_implies(p, &p->cond[k], e);
+        if (!follows) {
+            struct sum s = hash_cond(c, i, early->target);
+            if (!has_sum(&s, all, in))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the search ---- */
+
 static void report(struct rt_compiler *c, const struct rt_rule *early, const struct rt_rule *late,
                    bool same)
 {
@@ -109,13 +150,12 @@ static void report(struct rt_compiler *c, const struct rt_rule *early, const str
                                           : "matches whenever this one would and comes first");
 }
 
-/* A rule whose conjuncts are all among those of a later one beats it: whatever makes the later one
- * true makes the earlier one true. */
 void rt_check_dead(struct rt_compiler *c)
 {
     const struct rt_rule *rule = (const struct rt_rule *)(const void *)c->rules.data;
     uint32_t n_rule = (uint32_t)(c->rules.len / sizeof *rule);
     struct base_buf sums;
+    long tries = 0;
     struct conjuncts *set = calloc(n_rule > 0 ? n_rule : 1, sizeof *set);
 
     base_buf_init(&sums, SIZE_MAX / 2);
@@ -123,7 +163,11 @@ void rt_check_dead(struct rt_compiler *c)
         set[r].at = (uint32_t)(sums.len / sizeof(struct sum));
         for (uint32_t i = rule[r].cond + 1; i < rule[r].end; i = rt_conds(c)[i].end) {
             struct sum s = hash_cond(c, i, rule[r].target);
+            const struct rt_cond *t = &rt_conds(c)[i];
+            while (t->op <= RT_OP_NOT && t[1].end == t->end)
+                t++; /* a group of one is that one */
             set[r].mask |= UINT64_C(1) << (s.a & 63);
+            set[r].facts |= UINT64_C(1) << (t->op > RT_OP_NOT ? t->fact & 63 : (int)(s.a & 63));
             base_buf_add(&sums, &s, sizeof s);
             set[r].n++;
         }
@@ -136,10 +180,12 @@ void rt_check_dead(struct rt_compiler *c)
     for (uint32_t late = 1; c->err == 0 && late < n_rule && c->d->n < RT_MAX_DIAG; late++) {
         for (uint32_t early = 0; early < late; early++) {
             const struct conjuncts *e = &set[early], *l = &set[late];
-            if ((e->mask & ~l->mask) != 0 ||
-                (e->n > 0 && !subset(all + e->at, e->n, all + l->at, l->n)))
+            bool equal = (e->mask & ~l->mask) == 0 &&
+                         (e->n == 0 || subset(all + e->at, e->n, all + l->at, l->n));
+            if (!equal && ((e->facts & ~l->facts) != 0 || tries++ > MAX_TRIES ||
+                           !beats(c, &rule[early], &rule[late], all, l)))
                 continue;
-            report(c, &rule[early], &rule[late], e->n == l->n);
+            report(c, &rule[early], &rule[late], equal && e->n == l->n);
             break;
         }
     }

@@ -1,6 +1,7 @@
 /* What stands beside the rules: targets, callers, budgets, consents, signals, share. */
 #include "router/compile.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ enum {
     DEFAULT_SHARE_OVER = 1000,
     MAX_PRIORITY = 100,
 };
+#define MAX_WHOLE 9007199254740992.0 /* 2^53: whole numbers up to here are exact */
 
 /* The entries of a section that maps names to mappings. */
 typedef void (*take_entry)(struct rt_compiler *c, const struct rt_yaml *n);
@@ -540,6 +542,8 @@ static void bind_move(struct rt_compiler *c, const struct rt_yaml *n, int k)
         bool whole = rt_info(c->p, t->fact)->type == RT_FACT_INT;
         m->value = whole ? (double)t->val.i : t->val.r;
         m->opens = t->op == RT_OP_LT || t->op == RT_OP_LE;
+        if (whole && (fabs(m->min) > MAX_WHOLE || fabs(m->max) > MAX_WHOLE))
+            rt_error(c, n, "min and max of a whole number are too large");
         if (m->value < m->min || m->value > m->max)
             rt_error(c, n, "rule '%s' compares with %g, which is not between min and max", m->rule,
                      m->value);

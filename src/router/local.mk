@@ -13,6 +13,8 @@ libwp_router_a_SOURCES = \
 	src/router/env.c \
 	src/router/explain.c \
 	src/router/facts.c src/router/facts.h \
+	src/router/glob.c \
+	src/router/implies.c \
 	src/router/include.c \
 	src/router/index.c \
 	src/router/policy.c src/router/policy.h \

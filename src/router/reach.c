@@ -117,12 +117,14 @@ static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node)
     const struct rt_node *n = &p->node[node], *by = n;
     const struct rt_item *it = blame(p, r, n);
     const char *mode = rt_mode_str(r->route.mode);
-    char place[32] = "";
+    char place[128] = "";
 
     while (!by->declared && !by->builtin && by->parent >= 0)
         by = &p->node[by->parent];
-    if (by->declared)
+    if (by->declared && by->src == r->src)
         snprintf(place, sizeof place, " in line %d", by->line);
+    else if (by->declared)
+        snprintf(place, sizeof place, " in '%.72s', line %d", c->src[by->src].name, by->line);
     rt_in_source(c, r->src);
     if (by->declared || by->builtin)
         rt_diag_add(c->d, false, it != NULL ? it->line : r->line, it != NULL ? it->col : r->col,

@@ -2,6 +2,7 @@ ROUTER_TESTS = \
 	tests/router/test_cases \
 	tests/router/test_decide \
 	tests/router/test_detect \
+	tests/router/test_language \
 	tests/router/test_policy
 check_PROGRAMS += $(ROUTER_TESTS)
 TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py
@@ -25,3 +26,7 @@ tests_router_test_detect_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_policy_SOURCES = tests/router/test_policy.c
 tests_router_test_policy_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_language_SOURCES = tests/router/test_language.c
+tests_router_test_language_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)

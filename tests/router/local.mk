@@ -3,7 +3,8 @@ ROUTER_TESTS = \
 	tests/router/test_decide \
 	tests/router/test_detect \
 	tests/router/test_language \
-	tests/router/test_policy
+	tests/router/test_policy \
+	tests/router/test_random
 check_PROGRAMS += $(ROUTER_TESTS)
 TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py
 EXTRA_DIST += docs/policy.md tests/router/test_ctl_policy.py \
@@ -30,3 +31,8 @@ tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_language_SOURCES = tests/router/test_language.c
 tests_router_test_language_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_random_SOURCES = tests/router/test_random.c
+tests_router_test_random_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_random_LDADD = $(ROUTER_TEST_LIBS)

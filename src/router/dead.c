@@ -8,7 +8,7 @@
 
 #include "base/hash.h"
 
-enum { MAX_TRIES = 1 << 19 }; /* pairs of rules held against each other test by test */
+enum { MAX_WORK = 1 << 21 }; /* comparisons of single values in the search for implied tests */
 
 /* ---- equal tests ---- */
 
@@ -117,17 +117,24 @@ static bool has_sum(const struct sum *of, const struct sum *all, const struct co
     return in->n > 0 && bsearch(of, all + in->at, in->n, sizeof *of, by_sum) != NULL;
 }
 
+static uint32_t n_value(const struct rt_cond *t)
+{
+    return t->n_item > 0 ? t->n_item : 1;
+}
+
 /* Whether each test of the earlier rule is one of the later's or follows from one of them. */
 static bool beats(struct rt_compiler *c, const struct rt_rule *early, const struct rt_rule *late,
-                  const struct sum *all, const struct conjuncts *in)
+                  const struct sum *all, const struct conjuncts *in, uint64_t *work)
 {
     const struct rt_policy *p = c->p;
 
     for (uint32_t i = early->cond + 1; i < early->end; i = p->cond[i].end) {
         const struct rt_cond *e = &p->cond[i];
         bool follows = false;
-        for (uint32_t k = late->cond + 1; k < late->end && !follows; k = p->cond[k].end)
+        for (uint32_t k = late->cond + 1; k < late->end && !follows; k = p->cond[k].end) {
+            *work += (uint64_t)n_value(e) * n_value(&p->cond[k]);
             follows = same_scope(e, early, late) && rt_implies(p, &p->cond[k], e);
+        }
         if (!follows) {
             struct sum s = hash_cond(c, i, early->target);
             if (!has_sum(&s, all, in))
@@ -155,7 +162,7 @@ void rt_check_dead(struct rt_compiler *c)
     const struct rt_rule *rule = (const struct rt_rule *)(const void *)c->rules.data;
     uint32_t n_rule = (uint32_t)(c->rules.len / sizeof *rule);
     struct base_buf sums;
-    long tries = 0;
+    uint64_t work = 0;
     struct conjuncts *set = calloc(n_rule > 0 ? n_rule : 1, sizeof *set);
 
     base_buf_init(&sums, SIZE_MAX / 2);
@@ -182,8 +189,8 @@ void rt_check_dead(struct rt_compiler *c)
             const struct conjuncts *e = &set[early], *l = &set[late];
             bool equal = (e->mask & ~l->mask) == 0 &&
                          (e->n == 0 || subset(all + e->at, e->n, all + l->at, l->n));
-            if (!equal && ((e->facts & ~l->facts) != 0 || tries++ > MAX_TRIES ||
-                           !beats(c, &rule[early], &rule[late], all, l)))
+            if (!equal && ((e->facts & ~l->facts) != 0 || work > MAX_WORK ||
+                           !beats(c, &rule[early], &rule[late], all, l, &work)))
                 continue;
             report(c, &rule[early], &rule[late], equal && e->n == l->n);
             break;

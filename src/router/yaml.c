@@ -10,6 +10,7 @@
 enum {
     MAX_DEPTH = 16,
     MAX_NODES = 1 << 19, /* 8192 rules of 64 nodes */
+    MAX_ENTRIES = 16384, /* of one list */
     MAX_KEYS = 128,      /* of one mapping; bounds the check for duplicates too */
 };
 
@@ -86,6 +87,8 @@ static int add_node(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind
         n->key = b->key[top];
         b->key[top] = NULL;
     }
+    if (in->n == MAX_ENTRIES)
+        return refuse(b, ev, BASE_ELIMIT, "more than 16384 entries in one list");
     if (b->last[top] == NULL)
         in->child = n;
     else

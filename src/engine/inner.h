@@ -77,8 +77,8 @@ static inline bool eng_layer_windowed(const struct eng_config *c, int layer)
 /* Metadata -> c, rope_scale. m->file is open. Errors: BASE_EFORMAT, BASE_EUNSUPPORTED. */
 int eng_config_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 
-/* Tensors -> w, after eng_config_read. Touches the data of norms and RoPE factors only. Errors: gguf_tensor_get's, BASE_EUNSUPPORTED for a
- * tensor that has no place in the graph, BASE_ENOMEM. */
+/* Tensors -> w, after eng_config_read. Touches the data of norms and RoPE factors only. Errors:
+ * gguf_tensor_get's, BASE_EUNSUPPORTED for a tensor that has no place in the graph, BASE_ENOMEM. */
 int eng_weights_read(struct eng_model *m, struct base_err *err) BASE_MUST_CHECK;
 void eng_weights_fini(struct eng_model *m);
 

@@ -48,8 +48,7 @@ static int parse_merge(const struct eng_tok *t, struct gguf_str s, uint64_t i,
  */
 static void index_merges(struct eng_tok *t, const struct raw_merge *raw, size_t n)
 {
-    uint32_t *first =
-        t->merge_first; /* where the next merge of a left token goes, then where its first is */
+    uint32_t *first = t->merge_first; /* first a cursor: where a left token's next merge goes */
     for (size_t i = 0; i < n; i++)
         first[raw[i].left + 1]++;
     for (int l = 0; l < t->n_vocab; l++)

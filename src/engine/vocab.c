@@ -75,7 +75,8 @@ static int sort_tokens(struct eng_vocab *v, const struct eng_tok *t)
     for (int i = 0, end; i < v->n; i = end) {
         for (end = i + 1; end < v->n && k[end].head == k[i].head; end++)
             ;
-        qsort_r(k + i, (size_t)(end - i), sizeof *k, by_bytes, (void *)t);
+        if (end - i > 1)
+            qsort_r(k + i, (size_t)(end - i), sizeof *k, by_bytes, (void *)t);
         for (int at = i; at < end; at++)
             v->id[at] = k[at].id;
     }

@@ -168,4 +168,7 @@ int rt_reach_rows(struct rt_policy *p) BASE_MUST_CHECK;
 /* index.c: which rules a decision need not look at. */
 int rt_index_build(struct rt_policy *p) BASE_MUST_CHECK;
 
+/* explain.c: the condition at `at` in words. */
+void rt_put_cond(const struct rt_policy *p, uint32_t at, struct base_buf *out);
+
 #endif

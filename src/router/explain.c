@@ -65,7 +65,7 @@ static void put_leaf(const struct rt_policy *p, const struct rt_cond *c, bool ne
     base_buf_str(out, "]");
 }
 
-static void put_cond(const struct rt_policy *p, uint32_t at, struct base_buf *out)
+void rt_put_cond(const struct rt_policy *p, uint32_t at, struct base_buf *out)
 {
     const struct rt_cond *c = &p->cond[at];
     const char *sep = c->op == RT_OP_ANY ? " or " : " and ";
@@ -84,7 +84,7 @@ static void put_cond(const struct rt_policy *p, uint32_t at, struct base_buf *ou
     base_buf_str(out, brackets ? "(" : "");
     for (uint32_t i = at + 1; i < c->end; i = p->cond[i].end) {
         base_buf_str(out, i > at + 1 ? sep : "");
-        put_cond(p, i, out);
+        rt_put_cond(p, i, out);
     }
     base_buf_str(out, brackets ? ")" : "");
 }
@@ -211,7 +211,7 @@ static void put_reason(const struct rt_policy *p, const struct rt_env *e, const 
     }
     uint32_t at = decider(p, e, r, r->cond);
     bool seen[RT_MAX_FACT] = {false}, any = false;
-    put_cond(p, at, out);
+    rt_put_cond(p, at, out);
     base_buf_str(out, "; ");
     for (uint32_t i = at; i < p->cond[at].end; i++) {
         const struct rt_cond *c = &p->cond[i];

@@ -1,11 +1,13 @@
 noinst_LIBRARIES += libwp_router.a
 libwp_router_a_SOURCES = \
+	src/router/cases.c src/router/cases.h \
 	src/router/check.c \
 	src/router/classes.c \
 	src/router/compile.c src/router/compile.h \
 	src/router/cond.c \
 	src/router/data.h \
 	src/router/dead.c \
+	src/router/cover.c src/router/cover.h \
 	src/router/decide.c \
 	src/router/declare.c \
 	src/router/detect.c src/router/detect.h \
@@ -17,6 +19,7 @@ libwp_router_a_SOURCES = \
 	src/router/implies.c \
 	src/router/include.c \
 	src/router/index.c \
+	src/router/given.c src/router/given.h \
 	src/router/policy.c src/router/policy.h \
 	src/router/reach.c \
 	src/router/router.h \

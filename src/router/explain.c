@@ -223,6 +223,17 @@ static void put_reason(const struct rt_policy *p, const struct rt_env *e, const 
     }
 }
 
+int rt_explain_rule(const struct rt_policy *p, const struct rt_facts *f, int i, enum rt_tri *answer,
+                    struct base_buf *out)
+{
+    struct rt_env e;
+
+    rt_env_init(&e, p, f);
+    *answer = rt_eval_rule(p, &e, &p->rule[i]);
+    put_reason(p, &e, &p->rule[i], out);
+    return out->err;
+}
+
 /* ---- the two forms ---- */
 
 static void put_json(struct base_buf *out, const char *s)

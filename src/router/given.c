@@ -274,8 +274,7 @@ static void put_word(struct base_buf *out, const char *name, const char *target,
     if (!v->have || (type == RT_FACT_STR && v->s == NULL) ||
         (type == RT_FACT_CLASSES && (v->list == NULL || v->list[0] == NULL)))
         return;
-    base_buf_printf(out, " %s%s%s=", name, target != NULL ? "@" : "",
-                    target != NULL ? target : "");
+    base_buf_printf(out, " %s%s%s=", name, target != NULL ? "@" : "", target != NULL ? target : "");
     switch (type) {
     case RT_FACT_BOOL:
         base_buf_str(out, v->b ? "true" : "false");
@@ -303,7 +302,8 @@ int rt_given_print(const struct rt_facts *f, struct base_buf *out)
 
     base_buf_init(&line, out->max_bytes);
     for (int i = 0; i < f->n_cls; i++)
-        base_buf_printf(&line, "%s%s", i == 0 ? " data.class=" : ",", f->cls[i]);
+        base_buf_printf(&line, "%s%s", i == 0 ? " data.class=" : ",",
+                        f->cls[i] != NULL ? f->cls[i] : "cabin");
     for (int i = 0; i < RT_N_FACT; i++) {
         if (i != RT_F_DATA_CLASS)
             put_word(&line, rt_fact_info[i].name, NULL, rt_fact_info[i].type, &f->v[i]);

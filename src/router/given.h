@@ -31,20 +31,20 @@ void rt_given_init(struct rt_given *g, const struct rt_policy *p, size_t max_byt
 void rt_given_fini(struct rt_given *g);
 
 /* Where the fact goes that is called `name` (of a target's link if target is not NULL). Facts that
- * neither the table nor the policy knows are BASE_ENOTFOUND. Others: BASE_EFORMAT (a target where the
- * fact has none), BASE_ELIMIT, BASE_ENOMEM. */
+ * neither the table nor the policy knows are BASE_ENOTFOUND. Others: BASE_EFORMAT (a target where
+ * the fact has none), BASE_ELIMIT, BASE_ENOMEM. */
 int rt_given_place(struct rt_given *g, const char *name, const char *target, struct rt_place *out,
                    struct base_err *err) BASE_MUST_CHECK;
-/* Sets a text, and adds a class; strings are copied. The other types are set by hand: v->have and the
- * value. BASE_EFORMAT (empty, or a NUL inside), BASE_ELIMIT, BASE_ENOMEM. */
+/* Sets a text, and adds a class; strings are copied. The other types are set by hand: v->have and
+ * the value. BASE_EFORMAT (empty, or a NUL inside), BASE_ELIMIT, BASE_ENOMEM. */
 int rt_given_text(struct rt_given *g, const struct rt_place *at, const char *s, size_t n,
                   struct base_err *err) BASE_MUST_CHECK;
 int rt_given_class(struct rt_given *g, const struct rt_place *at, const char *s, size_t n,
                    struct base_err *err) BASE_MUST_CHECK;
 
 /* NAME=VALUE as the fact's type reads it: classes are a list with commas; NAME@TARGET speaks of one
- * target; a value may stand in double quotes; VALUE~MS was measured so many ms ago, where the fact has
- * an age. Errors: as above. */
+ * target; a value may stand in double quotes; VALUE~MS was measured so many ms ago, where the fact
+ * has an age. Errors: as above. */
 int rt_given_word(struct rt_given *g, const char *word, size_t n,
                   struct base_err *err) BASE_MUST_CHECK;
 /* Words with spaces between them (none inside double quotes); "(none)" alone is no fact. */

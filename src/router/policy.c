@@ -33,6 +33,11 @@ const char *rt_policy_rule_name(const struct rt_policy *p, int i)
     return p->rule[i].name;
 }
 
+int rt_policy_rule_line(const struct rt_policy *p, int i)
+{
+    return p->rule[i].line;
+}
+
 int rt_policy_n_target(const struct rt_policy *p)
 {
     return p->n_target;

@@ -69,6 +69,7 @@ const uint8_t *rt_policy_hash(const struct rt_policy *p);  /* [32]: SHA-256 of t
                                                               of their names and hashes */
 int rt_policy_n_rule(const struct rt_policy *p);
 const char *rt_policy_rule_name(const struct rt_policy *p, int i);
+int rt_policy_rule_line(const struct rt_policy *p, int i); /* in the text, from 1 */
 int rt_policy_n_target(const struct rt_policy *p);
 const char *rt_policy_target_name(const struct rt_policy *p, int i);
 
@@ -109,6 +110,10 @@ enum rt_tri { RT_NO, RT_YES, RT_CANNOT_TELL };
  * text for people, or a JSON document (json = true). */
 int rt_explain(const struct rt_policy *p, const struct rt_facts *f, bool json, struct base_buf *out)
     BASE_MUST_CHECK;
+
+/* What rule i answers, and the part of its condition that decided it, with the facts. */
+int rt_explain_rule(const struct rt_policy *p, const struct rt_facts *f, int i,
+                    enum rt_tri *answer, struct base_buf *out) BASE_MUST_CHECK;
 
 /* The reference page of facts, for docs (Markdown). */
 int rt_facts_reference(struct base_buf *out) BASE_MUST_CHECK;

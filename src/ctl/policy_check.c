@@ -1,0 +1,127 @@
+/* policy check: for people, for scripts and for language servers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "ctl/policy.h"
+
+/* Start and end of what stands at line and column (from 1, in characters), as bytes of the text: to
+ * the closing quote, else to what ends a plain scalar. Both at the end of the text if there is
+ * nothing. */
+static void find_token(const char *text, size_t len, int line, int col, size_t *from, size_t *to)
+{
+    size_t at = 0;
+
+    for (int l = 1; l < line && at < len; at++)
+        l += text[at] == '\n';
+    for (int c = 1; c < col && at < len && text[at] != '\n'; c++) {
+        do
+            at++;
+        while (at < len && ((unsigned char)text[at] & 0xC0U) == 0x80U);
+    }
+    *from = at;
+    char quote = at < len && (text[at] == '"' || text[at] == '\'') ? text[at++] : '\0';
+    while (at < len && text[at] != '\n' && text[at] != '\r') {
+        bool ends = quote != '\0' ? text[at] == quote
+                                  : strchr(",[]{}", text[at]) != NULL ||
+                                        (text[at] == ' ' && at + 1 < len && text[at + 1] == '#') ||
+                                        (text[at] == ':' && (at + 1 == len || text[at + 1] <= ' '));
+        if (ends && at > *from)
+            break;
+        at += quote == '"' && text[at] == '\\' && at + 1 < len ? 2 : 1;
+    }
+    at += quote != '\0' && at < len && text[at] == quote;
+    while (at > *from && quote == '\0' && text[at - 1] == ' ')
+        at--;
+    *to = at;
+}
+
+/* Characters of a line as the Language Server Protocol counts them: in UTF-16 units, from 0. */
+static int utf16_units(const char *line, const char *end)
+{
+    int n = 0;
+    for (; line < end; line++) {
+        unsigned char ch = (unsigned char)*line;
+        n += (ch & 0xC0U) == 0x80U ? 0 : ch >= 0xF0U ? 2 : 1;
+    }
+    return n;
+}
+
+static json_t *position(const char *text, size_t at, int line)
+{
+    const char *start = text + at;
+    while (start > text && start[-1] != '\n')
+        start--;
+    return json_pack("{s:i, s:i}", "line", line - 1, "character", utf16_units(start, text + at));
+}
+
+/* The word that a message offers: "…; did you mean 'X'?", or NULL. */
+static json_t *suggestion(const char *msg)
+{
+    static const char mark[] = "did you mean '";
+    const char *s = strstr(msg, mark);
+    if (s == NULL)
+        return json_null();
+    s += sizeof mark - 1;
+    return json_stringn(s, strcspn(s, "'"));
+}
+
+static json_t *diagnostic(const char *path, const char *text, size_t len, const struct rt_diag *d)
+{
+    size_t from, to;
+
+    find_token(text, len, d->line, d->col, &from, &to);
+    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file", path, "line",
+                     d->line, "column", d->col, "severity", d->warning ? "warning" : "error",
+                     "source", "waypost", "message", d->msg, "suggestion", suggestion(d->msg),
+                     "range", "start", position(text, from, d->line), "end",
+                     position(text, to, d->line));
+}
+
+static int print_json(const char *path, const char *text, size_t len, const struct rt_policy *p,
+                      const struct rt_diags *d)
+{
+    char hex[2 * BASE_SHA256_BYTES + 1] = "";
+    json_t *list = json_array(), *targets = json_array();
+
+    for (int i = 0; i < d->n; i++)
+        json_array_append_new(list, diagnostic(path, text, len, &d->at[i]));
+    for (int i = 0; p != NULL && i < rt_policy_n_target(p); i++)
+        json_array_append_new(targets, json_string(rt_policy_target_name(p, i)));
+    json_t *root = json_pack("{s:s+, s:b, s:i, s:o, s:o}", "file", path, "", "ok", p != NULL,
+                             "errors", d->n_error, "diagnostics", list, "targets", targets);
+    if (root != NULL && p != NULL) {
+        base_hex(rt_policy_hash(p), BASE_SHA256_BYTES, hex);
+        json_object_set_new(root, "version", json_string(rt_policy_version(p)));
+        json_object_set_new(root, "sha256", json_string(hex));
+        json_object_set_new(root, "rules", json_integer(rt_policy_n_rule(p)));
+    }
+    return ctl_policy_print_json(root);
+}
+
+int ctl_policy_check(const struct ctl_policy_args *a)
+{
+    static struct rt_diags diags;
+    char hex[2 * BASE_SHA256_BYTES + 1], *text = NULL;
+    const char *path = a->word[0];
+    size_t len = 0;
+    int rc;
+
+    struct rt_policy *p = ctl_policy_load(path, &diags, &text, &len, &rc);
+    if (rc != CTL_FAIL && a->json) {
+        int printed = print_json(path, text, len, p, &diags);
+        rc = printed != CTL_OK ? printed : rc;
+    } else if (rc != CTL_FAIL) {
+        ctl_policy_print_diags(path, &diags);
+        if (p != NULL)
+            printf("%s: fine: version %s, %d rules, %d targets, sha256 %s\n", path,
+                   rt_policy_version(p), rt_policy_n_rule(p), rt_policy_n_target(p),
+                   base_hex(rt_policy_hash(p), BASE_SHA256_BYTES, hex));
+        else
+            fprintf(stderr, "%s: %d errors\n", path, diags.n_error);
+    }
+    free(text);
+    rt_policy_free(p);
+    return rc;
+}

@@ -116,11 +116,30 @@ static bool take_option(int opt, struct ctl_policy_args *a)
     }
 }
 
+/* getopt takes the beginning of a name for the whole: a script that a later option's name breaks.
+ */
+static bool known(const char *word)
+{
+    size_t n = strcspn(word, "=");
+    for (int i = 0; long_options[i].name != NULL; i++) {
+        if (strlen(long_options[i].name) == n - 2 &&
+            memcmp(word + 2, long_options[i].name, n - 2) == 0)
+            return true;
+    }
+    return n == 2;
+}
+
 /* Options may stand anywhere. False: said on stderr. */
 static bool parse(int argc, char **argv, unsigned takes, struct ctl_policy_args *a)
 {
     int at, opt;
 
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0 && !known(argv[i])) {
+            fprintf(stderr, "waypostctl: no option '%s'\n", argv[i]);
+            return false;
+        }
+    }
     opterr = 0;
     optind = 1;
     while ((opt = getopt_long(argc, argv, "", long_options, &at)) != -1) {

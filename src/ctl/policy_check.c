@@ -71,12 +71,13 @@ static json_t *diagnostic(const char *path, const char *text, size_t len, const 
 {
     size_t from, to;
 
-    find_token(text, len, d->line, d->col, &from, &to);
-    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file", path, "line",
-                     d->line, "column", d->col, "severity", d->warning ? "warning" : "error",
-                     "source", "waypost", "message", d->msg, "suggestion", suggestion(d->msg),
-                     "range", "start", position(text, from, d->line), "end",
-                     position(text, to, d->line));
+    bool other = d->file[0] != '\0' && strcmp(d->file, path) != 0; /* its text is not at hand */
+    find_token(text, other ? 0 : len, d->line, d->col, &from, &to);
+    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file",
+                     d->file[0] != '\0' ? d->file : path, "line", d->line, "column", d->col,
+                     "severity", d->warning ? "warning" : "error", "source", "waypost", "message",
+                     d->msg, "suggestion", suggestion(d->msg), "range", "start",
+                     position(text, from, d->line), "end", position(text, to, d->line));
 }
 
 static int print_json(const char *path, const char *text, size_t len, const struct rt_policy *p,

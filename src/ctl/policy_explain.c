@@ -56,7 +56,10 @@ int ctl_policy_explain(const struct ctl_policy_args *a)
     if (rc == CTL_OK)
         rc = take_facts(&g, a);
     if (rc == CTL_OK) {
-        out.err = rt_explain(p, &g.f, a->json, &out);
+        enum rt_form form = a->json                        ? RT_FORM_JSON
+                            : ctl_policy_colour(a->colour) ? RT_FORM_COLOUR
+                                                           : RT_FORM_TEXT;
+        out.err = rt_explain(p, &g.f, form, &out);
         rc = ctl_policy_print(&out);
     }
     base_buf_fini(&out);

@@ -74,8 +74,8 @@ struct rt_policy *ctl_policy_need(const char *path, int *rc)
 void ctl_policy_print_diags(const char *path, const struct rt_diags *d)
 {
     for (int i = 0; i < d->n; i++)
-        fprintf(stderr, "%s:%d:%d: %s: %s\n", path, d->at[i].line, d->at[i].col,
-                d->at[i].warning ? "warning" : "error", d->at[i].msg);
+        fprintf(stderr, "%s:%d:%d: %s: %s\n", d->at[i].file[0] != '\0' ? d->at[i].file : path,
+                d->at[i].line, d->at[i].col, d->at[i].warning ? "warning" : "error", d->at[i].msg);
     if (d->n == RT_MAX_DIAG)
         fprintf(stderr, "%s: only the first %d findings are shown\n", path, RT_MAX_DIAG);
 }

@@ -257,13 +257,25 @@ static void put_json(struct base_buf *out, const char *s)
     base_buf_str(out, "\"");
 }
 
-static void text_decision(const struct rt_decision *d, struct base_buf *out)
+enum paint { PLAIN, BOLD, DIM, RED, GREEN, YELLOW };
+
+static void paint(struct base_buf *out, enum rt_form form, enum paint how)
+{
+    static const char *const code[] = {"0", "1", "2", "31", "32", "33"};
+    if (form == RT_FORM_COLOUR)
+        base_buf_printf(out, "\033[%sm", code[how]);
+}
+
+static void text_decision(const struct rt_decision *d, enum rt_form form, struct base_buf *out)
 {
     const struct rt_outcome *r = &d->route;
 
-    base_buf_printf(out, "=> %s", rt_mode_str(r->mode));
+    base_buf_str(out, "=> ");
+    paint(out, form, BOLD);
+    base_buf_str(out, rt_mode_str(r->mode));
     if (r->target != NULL)
         base_buf_printf(out, " to %s", r->target);
+    paint(out, form, PLAIN);
     if (r->mode == RT_HIDDEN)
         base_buf_printf(out, ", layer %d, tail %s, %s", r->layer, tail_str(r->tail),
                         dtype_str(r->dtype));
@@ -295,14 +307,24 @@ static void json_decision(const struct rt_decision *d, struct base_buf *out)
     base_buf_str(out, "}");
 }
 
+/* A rule behind the one that decided is told too, but as one that nobody asked. */
 static void text_rule(const struct rt_policy *p, const struct rt_env *e, int i, bool reached,
-                      struct base_buf *out)
+                      enum rt_form form, struct base_buf *out)
 {
     const struct rt_rule *r = &p->rule[i];
-    base_buf_printf(out, "%4d  %-24s %-12s", i + 1, r->name,
-                    reached ? tri_str(rt_eval_rule(p, e, r)) : "not reached");
+    enum rt_tri t = rt_eval_rule(p, e, r);
+
+    paint(out, form, reached ? PLAIN : DIM);
+    base_buf_printf(out, "%4d  %-24s ", i + 1, r->name);
     if (reached)
-        put_reason(p, e, r, out);
+        paint(out, form, t == RT_YES ? GREEN : t == RT_NO ? RED : YELLOW);
+    base_buf_printf(out, "%-12s", tri_str(t));
+    if (reached)
+        paint(out, form, PLAIN);
+    base_buf_str(out, reached ? "" : "(not reached) ");
+    put_reason(p, e, r, out);
+    if (!reached)
+        paint(out, form, PLAIN);
     base_buf_str(out, "\n");
 }
 
@@ -314,10 +336,18 @@ static int json_rule(const struct rt_policy *p, const struct rt_env *e, int i, b
 
     base_buf_init(&why, out->max_bytes);
     put_reason(p, e, r, &why);
+    int line = r->line, col = r->col; /* of what decided */
+    if (r->cond < r->end) {
+        const struct rt_cond *c = &p->cond[decider(p, e, r, r->cond)];
+        line = c->line;
+        col = c->col;
+    }
     base_buf_printf(out, "%s{\"index\":%d,\"name\":", i > 0 ? "," : "", i);
     put_json(out, r->name);
-    base_buf_printf(out, ",\"line\":%d,\"result\":\"%s\",\"reached\":%s,\"reason\":", r->line,
-                    tri_str(rt_eval_rule(p, e, r)), reached ? "true" : "false");
+    base_buf_printf(out,
+                    ",\"line\":%d,\"result\":\"%s\",\"reached\":%s,"
+                    "\"decided_at\":{\"line\":%d,\"column\":%d},\"reason\":",
+                    r->line, tri_str(rt_eval_rule(p, e, r)), reached ? "true" : "false", line, col);
     const char *s = base_buf_cstr(&why);
     if (s != NULL)
         put_json(out, s);
@@ -328,11 +358,13 @@ static int json_rule(const struct rt_policy *p, const struct rt_env *e, int i, b
     return out->err;
 }
 
-int rt_explain(const struct rt_policy *p, const struct rt_facts *f, bool json, struct base_buf *out)
+int rt_explain(const struct rt_policy *p, const struct rt_facts *f, enum rt_form form,
+               struct base_buf *out)
 {
     struct rt_env e;
     struct rt_decision d;
     char hex[2 * BASE_SHA256_BYTES + 1];
+    const bool json = form == RT_FORM_JSON;
 
     rt_env_init(&e, p, f);
     rt_decide(p, f, &d);
@@ -349,14 +381,14 @@ int rt_explain(const struct rt_policy *p, const struct rt_facts *f, bool json, s
         if (json)
             json_rule(p, &e, i, reached, out);
         else
-            text_rule(p, &e, i, reached, out);
+            text_rule(p, &e, i, reached, form, out);
     }
     if (json) {
         base_buf_str(out, "],\"decision\":");
         json_decision(&d, out);
         base_buf_str(out, "}\n");
     } else {
-        text_decision(&d, out);
+        text_decision(&d, form, out);
     }
     return out->err;
 }

@@ -53,9 +53,9 @@ static int own_place(struct rt_given *g, const char *name, struct rt_place *out,
     const struct rt_fact_info *info = NULL;
     char show[RT_SHOW_BYTES];
 
-    for (int i = 0; g->p != NULL && i < rt_policy_n_own(g->p) && info == NULL; i++) {
-        if (strcmp(rt_policy_own(g->p, i)->name, name) == 0)
-            info = rt_policy_own(g->p, i);
+    for (int i = 0; g->p != NULL && i < g->p->n_own && info == NULL; i++) {
+        if (strcmp(g->p->own[i].name, name) == 0)
+            info = &g->p->own[i];
     }
     if (info == NULL)
         return base_err_set(err, BASE_ENOTFOUND, "",

@@ -107,9 +107,10 @@ void rt_decide(const struct rt_policy *p, const struct rt_facts *f, struct rt_de
 enum rt_tri { RT_NO, RT_YES, RT_CANNOT_TELL };
 
 /* Writes for each rule, in order, its result and the condition that decided it, then the decision:
- * text for people, or a JSON document (json = true). */
-int rt_explain(const struct rt_policy *p, const struct rt_facts *f, bool json, struct base_buf *out)
-    BASE_MUST_CHECK;
+ * text for people, a JSON document, or text with a terminal's colours. */
+enum rt_form { RT_FORM_TEXT, RT_FORM_JSON, RT_FORM_COLOUR };
+int rt_explain(const struct rt_policy *p, const struct rt_facts *f, enum rt_form form,
+               struct base_buf *out) BASE_MUST_CHECK;
 
 /* What rule i answers, and the part of its condition that decided it, with the facts. */
 int rt_explain_rule(const struct rt_policy *p, const struct rt_facts *f, int i,

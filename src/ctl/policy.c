@@ -1,4 +1,5 @@
 /* waypostctl policy: the routing policy, by hand. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ static const char help[] =
     "                                 [--color=auto|always|never]\n"
     "       waypostctl policy test FILE [CASES ...] [--coverage PERCENT] [--json] [--color=...]\n"
     "       waypostctl policy reach FILE [--json]\n"
+    "       waypostctl policy diff FILE OTHER [--all] [--effort N] [--json] [--color=...]\n"
     "       waypostctl policy facts\n"
     "\n"
     "check    compiles FILE and prints every mistake as FILE:LINE:COLUMN.\n"
@@ -22,6 +24,9 @@ static const char help[] =
     "the\n"
     "         one beside FILE, with .cases instead of .yaml. Says what no case has seen.\n"
     "reach    prints what may and what can leave the car, class by class.\n"
+    "diff     finds facts that FILE and OTHER decide differently, one set for each pair of rules;\n"
+    "         exit status 1 if there are any, 3 if --effort (conditions to evaluate) was not "
+    "enough.\n"
     "facts    prints the table of facts that a policy can ask about.\n"
     "\n"
     "Facts are given as NAME=VALUE (data.class takes a comma-separated list, NAME@TARGET=VALUE\n"
@@ -34,13 +39,15 @@ static const char help[] =
     "Exit status: 0 fine, 1 the answer is no (errors in the policy, a case that fails), 2 wrong\n"
     "usage, 3 a file can't be read or the facts make no sense.\n";
 
-enum { OPT_JSON = 1, OPT_ALL, OPT_FACTS, OPT_COLOUR, OPT_COVERAGE, N_OPT };
+enum { OPT_JSON = 1, OPT_ALL, OPT_FACTS, OPT_COLOUR, OPT_COVERAGE, OPT_EFFORT, N_OPT };
 #define TAKES(o) (1U << OPT_##o)
 
 static const struct option long_options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"facts", required_argument, NULL, OPT_FACTS},
     {"color", optional_argument, NULL, OPT_COLOUR},
+    {"all", no_argument, NULL, OPT_ALL},
+    {"effort", required_argument, NULL, OPT_EFFORT},
     {"coverage", required_argument, NULL, OPT_COVERAGE},
     {NULL, 0, NULL, 0},
 };
@@ -65,6 +72,7 @@ static const struct {
     {"explain", ctl_policy_explain, 1, 1 << 16, TAKES(JSON) | TAKES(FACTS) | TAKES(COLOUR)},
     {"test", ctl_policy_test, 1, 1 << 16, TAKES(JSON) | TAKES(COVERAGE) | TAKES(COLOUR)},
     {"reach", reach, 1, 1, TAKES(JSON)},
+    {"diff", ctl_policy_diff, 2, 2, TAKES(JSON) | TAKES(ALL) | TAKES(EFFORT) | TAKES(COLOUR)},
     {"facts", ctl_policy_facts, 0, 0, 0},
 };
 enum { N_COMMAND = sizeof commands / sizeof commands[0] };
@@ -90,6 +98,14 @@ static bool take_share(const char *s, double most, double *out)
     return end != s && *end == '\0' && v >= 0.0 && v <= most;
 }
 
+static bool take_count(const char *s, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(s, &end, 10);
+    return end != s && *end == '\0' && errno == 0 && *out > 0;
+}
+
 static bool take_list(const char *s, struct ctl_list *out)
 {
     if (out->n == CTL_MAX_LIST)
@@ -109,6 +125,8 @@ static bool take_option(int opt, struct ctl_policy_args *a)
         return take_list(optarg, &a->facts);
     case OPT_COLOUR:
         return take_colour(optarg, &a->colour);
+    case OPT_EFFORT:
+        return take_count(optarg, &a->effort);
     case OPT_COVERAGE:
         return take_share(optarg, 100.0, &a->coverage);
     default:
@@ -161,7 +179,7 @@ static bool parse(int argc, char **argv, unsigned takes, struct ctl_policy_args 
 
 int ctl_policy(int argc, char **argv)
 {
-    struct ctl_policy_args a = {.coverage = -1.0};
+    struct ctl_policy_args a = {.coverage = -1.0, .effort = 200000000};
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

@@ -1,6 +1,6 @@
-CTL_SOURCES += src/ctl/policy.c src/ctl/policy.h src/ctl/policy_check.c src/ctl/policy_explain.c \
-	src/ctl/policy_facts.c src/ctl/policy_load.c src/ctl/policy_reach.c src/ctl/policy_reach.h \
-	src/ctl/policy_test.c
+CTL_SOURCES += src/ctl/policy.c src/ctl/policy.h src/ctl/policy_check.c src/ctl/policy_diff.c \
+	src/ctl/policy_explain.c src/ctl/policy_facts.c src/ctl/policy_load.c \
+	src/ctl/policy_reach.c src/ctl/policy_reach.h src/ctl/policy_test.c
 CTL_CPPFLAGS += -DWP_CTL_POLICY
 CTL_LIBS += $(ROUTER_LIBS)
 # The table of commands depends on the line above: make does not see changed flags.

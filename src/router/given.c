@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,10 +251,11 @@ int rt_given_line(struct rt_given *g, const char *line, size_t n, struct base_er
 
 const char *rt_real_text(double r, char out[RT_REAL_BYTES])
 {
+    bool plain = fabs(r) < 1e15; /* 20 rather than 2e+01 */
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, RT_REAL_BYTES, "%.*g", digits, r);
         double back = strtod(out, NULL);
-        if (back >= r && back <= r)
+        if (back >= r && back <= r && !(plain && strstr(out, "e+") != NULL))
             break;
     }
     return out;

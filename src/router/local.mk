@@ -12,6 +12,9 @@ libwp_router_a_SOURCES = \
 	src/router/declare.c \
 	src/router/detect.c src/router/detect.h \
 	src/router/detect_norm.c src/router/detect_norm.h \
+	src/router/diff.c src/router/diff.h \
+	src/router/diff_match.c \
+	src/router/diff_vars.c src/router/diff_vars.h \
 	src/router/env.c \
 	src/router/explain.c \
 	src/router/facts.c src/router/facts.h \

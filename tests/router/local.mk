@@ -2,6 +2,7 @@ ROUTER_TESTS = \
 	tests/router/test_cases \
 	tests/router/test_decide \
 	tests/router/test_detect \
+	tests/router/test_diff \
 	tests/router/test_language \
 	tests/router/test_policy \
 	tests/router/test_random
@@ -23,6 +24,11 @@ tests_router_test_decide_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_detect_SOURCES = tests/router/test_detect.c
 tests_router_test_detect_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_detect_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_diff_SOURCES = tests/router/test_diff.c
+tests_router_test_diff_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_diff_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_diff_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_policy_SOURCES = tests/router/test_policy.c
 tests_router_test_policy_CFLAGS = $(TEST_CFLAGS)

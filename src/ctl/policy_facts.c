@@ -50,14 +50,30 @@ static int put_value(struct rt_given *g, const struct rt_place *at, const json_t
     }
 }
 
+/* A fact of some policy's own: its type is that of the value. */
+static int put_own(struct rt_given *g, const char *name, const json_t *v, struct base_err *err)
+{
+    enum rt_fact_type type = json_is_boolean(v)   ? RT_FACT_BOOL
+                             : json_is_integer(v) ? RT_FACT_INT
+                             : json_is_real(v)    ? RT_FACT_REAL
+                                                  : RT_FACT_STR;
+    struct rt_place at;
+    if (!json_is_boolean(v) && !json_is_number(v) && !json_is_string(v))
+        return 0;
+    int rc = rt_given_own(g, name, type, &at, err);
+    return rc == 0 ? put_value(g, &at, v, err) : rc;
+}
+
 static int put(struct rt_given *g, const char *name, const char *target, const json_t *v,
                bool strict, struct base_err *err)
 {
     struct rt_place at;
     int rc = json_is_null(v) ? 0 : rt_given_place(g, name, target, &at, err);
 
-    if (json_is_null(v) || (rc == BASE_ENOTFOUND && !strict))
+    if (json_is_null(v))
         return 0;
+    if (rc == BASE_ENOTFOUND && !strict)
+        return put_own(g, name, v, err);
     return rc == 0 ? put_value(g, &at, v, err) : rc;
 }
 

@@ -248,3 +248,15 @@ void rt_decide(const struct rt_policy *p, const struct rt_facts *f, struct rt_de
     rt_env_init(&e, p, f);
     rt_decision_set(p, p->fast != NULL ? first_of(p, &e) : rt_first_rule(p, &e), out);
 }
+
+bool rt_decision_same(const struct rt_decision *a, const struct rt_decision *b)
+{
+    const struct rt_outcome *x = &a->route, *y = &b->route;
+    if (x->mode == y->mode && (x->mode == RT_LOCAL || x->mode == RT_REFUSE))
+        return true;
+    if (x->mode != y->mode || a->fallback.mode != b->fallback.mode || x->layer != y->layer ||
+        x->tail != y->tail || x->dtype != y->dtype || x->max_bytes != y->max_bytes)
+        return false;
+    return (x->target == NULL) == (y->target == NULL) &&
+           (x->target == NULL || strcmp(x->target, y->target) == 0);
+}

@@ -377,13 +377,10 @@ static int make_witness(struct search *s, struct rt_given *g, struct base_err *e
         if (val == NULL || !val->v.have)
             continue;
         rc = rt_given_place(g, var->name, var->target, &at, err);
-        if (rc == BASE_ENOTFOUND) { /* a fact of the other policy's own */
-            g->named[g->f.n_named++] = (struct rt_named){var->name, var->info->type, val->v};
-            g->f.named = g->named;
-            rc = 0;
-        } else if (rc == 0) {
+        if (rc == BASE_ENOTFOUND) /* a fact of the other policy's own */
+            rc = rt_given_own(g, var->name, var->info->type, &at, err);
+        if (rc == 0)
             *at.v = val->v;
-        }
     }
     g->f.link = g->link; /* each target has its own, known or not */
     for (int cf = 0; cf < RT_N_CLS_FACT && rc == 0; cf++)
@@ -483,7 +480,7 @@ static void number_outcomes(struct search *s)
             for (int k = 0; k < (side == 0 ? i : n_a + 1 + i) && id < 0; k++) {
                 int of = k <= n_a ? 0 : 1, at = k <= n_a ? k : k - n_a - 1;
                 rt_decision_set(s->v.p[of].p, at < s->v.p[of].p->n_rule ? at : -1, &other);
-                id = rt_same_outcome(&d, &other) ? s->outcome[of][at] : -1;
+                id = rt_decision_same(&d, &other) ? s->outcome[of][at] : -1;
             }
             s->outcome[side][i] = id >= 0 ? id : side == 0 ? i : n_a + 1 + i;
         }

@@ -1,4 +1,4 @@
-/* Rules that are the same in two policies, and outcomes that are. */
+/* Rules that are the same in two policies. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -68,16 +68,4 @@ int rt_match_rules(struct rt_dpolicy p[2])
     }
     base_buf_fini(&b);
     return rc;
-}
-
-bool rt_same_outcome(const struct rt_decision *a, const struct rt_decision *b)
-{
-    const struct rt_outcome *x = &a->route, *y = &b->route;
-    if (x->mode == y->mode && (x->mode == RT_LOCAL || x->mode == RT_REFUSE))
-        return true;
-    if (x->mode != y->mode || a->fallback.mode != b->fallback.mode || x->layer != y->layer ||
-        x->tail != y->tail || x->dtype != y->dtype || x->max_bytes != y->max_bytes)
-        return false;
-    return (x->target == NULL) == (y->target == NULL) &&
-           (x->target == NULL || strcmp(x->target, y->target) == 0);
 }

@@ -71,7 +71,6 @@ void rt_dvars_text(const struct rt_dvars *v, int i, int r, struct base_buf *out)
 
 /* diff_match.c. Fills hash and match. Errors: BASE_ENOMEM. */
 int rt_match_rules(struct rt_dpolicy p[2]) BASE_MUST_CHECK;
-bool rt_same_outcome(const struct rt_decision *a, const struct rt_decision *b);
 
 static inline bool rt_bit(const struct rt_bits *b, int i)
 {

@@ -48,6 +48,30 @@ static int link_place(struct rt_given *g, int fact, const char *target, struct r
     return 0;
 }
 
+int rt_given_own(struct rt_given *g, const char *name, enum rt_fact_type type, struct rt_place *out,
+                 struct base_err *err)
+{
+    *out = (struct rt_place){.type = type};
+    for (int i = 0; i < g->f.n_named; i++) {
+        if (strcmp(g->named[i].name, name) == 0) {
+            g->named[i].type = type;
+            out->v = &g->named[i].v;
+            out->name = g->named[i].name;
+            return 0;
+        }
+    }
+    if (g->f.n_named == RT_MAX_GIVEN_NAMED)
+        return base_err_set(err, BASE_ELIMIT, "", "more than %d facts of the policy's own",
+                            RT_MAX_GIVEN_NAMED);
+    out->name = base_arena_strndup(&g->arena, name, strlen(name));
+    if (out->name == NULL)
+        return no_memory(err, "facts");
+    g->f.named = g->named;
+    g->named[g->f.n_named] = (struct rt_named){.name = out->name, .type = type};
+    out->v = &g->named[g->f.n_named++].v;
+    return 0;
+}
+
 static int own_place(struct rt_given *g, const char *name, struct rt_place *out,
                      struct base_err *err)
 {
@@ -62,21 +86,9 @@ static int own_place(struct rt_given *g, const char *name, struct rt_place *out,
         return base_err_set(err, BASE_ENOTFOUND, "",
                             "no fact %s in the table (waypostctl policy facts) or the policy",
                             rt_show(name, strlen(name), show));
-    *out = (struct rt_place){.type = info->type, .name = info->name};
+    int rc = rt_given_own(g, name, info->type, out, err);
     out->aged = info->max_age_ms > 0;
-    for (int i = 0; i < g->f.n_named; i++) {
-        if (strcmp(g->named[i].name, name) == 0) {
-            out->v = &g->named[i].v;
-            return 0;
-        }
-    }
-    if (g->f.n_named == RT_MAX_GIVEN_NAMED)
-        return base_err_set(err, BASE_ELIMIT, info->name, "more than %d facts of the policy's own",
-                            RT_MAX_GIVEN_NAMED);
-    g->f.named = g->named;
-    g->named[g->f.n_named] = (struct rt_named){.name = info->name, .type = info->type};
-    out->v = &g->named[g->f.n_named++].v;
-    return 0;
+    return rc;
 }
 
 int rt_given_place(struct rt_given *g, const char *name, const char *target, struct rt_place *out,

@@ -35,6 +35,10 @@ void rt_given_fini(struct rt_given *g);
  * the fact has none), BASE_ELIMIT, BASE_ENOMEM. */
 int rt_given_place(struct rt_given *g, const char *name, const char *target, struct rt_place *out,
                    struct base_err *err) BASE_MUST_CHECK;
+/* Where a fact of some policy's own goes, of a type that is known or guessed. BASE_ELIMIT,
+ * BASE_ENOMEM. */
+int rt_given_own(struct rt_given *g, const char *name, enum rt_fact_type type, struct rt_place *out,
+                 struct base_err *err) BASE_MUST_CHECK;
 /* Sets a text, and adds a class; strings are copied. The other types are set by hand: v->have and
  * the value. BASE_EFORMAT (empty, or a NUL inside), BASE_ELIMIT, BASE_ENOMEM. */
 int rt_given_text(struct rt_given *g, const struct rt_place *at, const char *s, size_t n,

@@ -31,7 +31,7 @@ static int hash_rule(struct base_buf *b, const struct rt_policy *p, int i, uint6
     rt_decision_set(p, i, &d);
     base_buf_printf(b, "%d %d %d %d %" PRIu64 " %d", d.route.mode, d.route.layer, d.route.tail,
                     d.route.dtype, d.route.max_bytes, d.fallback.mode);
-    hash_text(b, r->target >= 0 ? p->target[r->target].name : "");
+    hash_text(b, r->target >= 0 ? rt_policy_target_name(p, r->target) : "");
     for (uint32_t at = r->cond; at < r->end; at++) {
         const struct rt_cond *c = &p->cond[at];
         base_buf_u8(b, c->op);

@@ -31,7 +31,7 @@ static int var_of(struct rt_dvars *v, const struct rt_dpolicy *dp, uint32_t at,
     int fact = p->cond[at].fact < RT_N_FACT ? p->cond[at].fact : RT_N_FACT;
     const struct rt_fact_info *info = rt_info(p, p->cond[at].fact);
     bool targets = rt_fact_is_targets(p->cond[at].fact);
-    const char *target = targets && r->target >= 0 ? p->target[r->target].name : NULL;
+    const char *target = targets && r->target >= 0 ? rt_policy_target_name(p, r->target) : NULL;
 
     if (targets && target == NULL)
         return -1;

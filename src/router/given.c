@@ -102,7 +102,7 @@ int rt_given_place(struct rt_given *g, const char *name, const char *target, str
         return base_err_set(err, BASE_EFORMAT, name, "is no fact of a target");
     *out = (struct rt_place){.type = rt_fact_info[fact].type, .name = rt_fact_info[fact].name};
     out->v = &g->f.v[fact];
-    out->aged = rt_fact_info[fact].max_age_ms > 0;
+    out->aged = g->p != NULL ? rt_max_age_ms(g->p, fact) > 0 : rt_fact_info[fact].max_age_ms > 0;
     out->data_class = fact == RT_F_DATA_CLASS;
     return target != NULL ? link_place(g, fact, target, out, err) : 0;
 }

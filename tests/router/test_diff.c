@@ -92,7 +92,10 @@ static int diff(struct seen *s, const struct rt_policy *a, const struct rt_polic
     return rt_diff(a, b, 50000000, see, s, sum, err);
 }
 
-#define HEAD "waypost_policy: 1\nversion: v\ntargets: { cloud: { modes: [prompt, hidden] } }\n"
+#define HEAD                                \
+    "waypost_policy: 1\nversion: v\n"       \
+    "classes: { a: any, b: any, c: any }\n" \
+    "targets: { cloud: { modes: [prompt, hidden] } }\n"
 #define CLOUD "route: prompt, target: cloud }\n"
 
 static void nothing_between_equals(void **state)

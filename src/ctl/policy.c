@@ -14,6 +14,7 @@ static const char help[] =
     "       waypostctl policy explain FILE [--facts FILE.json|-] [NAME=VALUE ...] [--json]\n"
     "                                 [--color=auto|always|never]\n"
     "       waypostctl policy test FILE [CASES ...] [--coverage PERCENT] [--json] [--color=...]\n"
+    "       waypostctl policy simulate LOG FILE [OTHER] [--all] [--json] [--color=...]\n"
     "       waypostctl policy reach FILE [--json]\n"
     "       waypostctl policy diff FILE OTHER [--all] [--effort N] [--json] [--color=...]\n"
     "       waypostctl policy facts\n"
@@ -23,6 +24,9 @@ static const char help[] =
     "test     runs case files (three lines a case: rule, facts, what is decided); without CASES "
     "the\n"
     "         one beside FILE, with .cases instead of .yaml. Says what no case has seen.\n"
+    "simulate replays a decision log, or a file with an object of facts a line, through FILE:\n"
+    "         routes, predicted times, bytes, money, budgets; with OTHER also what it decides\n"
+    "         otherwise, in groups, with --all one by one.\n"
     "reach    prints what may and what can leave the car, class by class.\n"
     "diff     finds facts that FILE and OTHER decide differently, one set for each pair of rules;\n"
     "         exit status 1 if there are any, 3 if --effort (conditions to evaluate) was not "
@@ -71,6 +75,7 @@ static const struct {
     {"check", ctl_policy_check, 1, 1, TAKES(JSON)},
     {"explain", ctl_policy_explain, 1, 1 << 16, TAKES(JSON) | TAKES(FACTS) | TAKES(COLOUR)},
     {"test", ctl_policy_test, 1, 1 << 16, TAKES(JSON) | TAKES(COVERAGE) | TAKES(COLOUR)},
+    {"simulate", ctl_policy_simulate, 2, 3, TAKES(JSON) | TAKES(ALL) | TAKES(COLOUR)},
     {"reach", reach, 1, 1, TAKES(JSON)},
     {"diff", ctl_policy_diff, 2, 2, TAKES(JSON) | TAKES(ALL) | TAKES(EFFORT) | TAKES(COLOUR)},
     {"facts", ctl_policy_facts, 0, 0, 0},

@@ -11,24 +11,24 @@ enum { CTL_LINE_BYTES = 1 << 20, CTL_ID_BYTES = 64 };
 /* What really happened. */
 struct ctl_outcome {
     bool have;
-    enum rt_mode mode;           /* that answered */
-    char target[CTL_ID_BYTES];   /* "": none */
-    double total_ms, first_ms;   /* < 0: not told */
-    double bytes_out;            /* < 0: not told */
+    enum rt_mode mode;              /* that answered */
+    char target[CTL_ID_BYTES];      /* "": none */
+    double total_ms, first_ms;      /* < 0: not told */
+    double bytes_out;               /* < 0: not told */
     int64_t prompt_tok, answer_tok; /* -1: not told */
 };
 
 struct ctl_record {
-    int64_t line;              /* from 1 */
-    char id[CTL_ID_BYTES];     /* request_id, or "" */
+    int64_t line;               /* from 1 */
+    char id[CTL_ID_BYTES];      /* request_id, or "" */
     char session[CTL_ID_BYTES]; /* "": none */
-    char day[CTL_ID_BYTES];    /* time, as written, or "" */
-    bool decided;              /* by the edge */
+    char day[CTL_ID_BYTES];     /* time, as written, or "" */
+    bool decided;               /* by the edge */
     enum rt_mode mode;
     char target[CTL_ID_BYTES], rule[CTL_ID_BYTES];
     struct ctl_outcome outcome;
-    double quality[2];         /* of an answer by the device, by a target; 0..1, < 0: no label */
-    struct rt_given g;         /* facts */
+    double quality[2]; /* of an answer by the device, by a target; 0..1, < 0: no label */
+    struct rt_given g; /* facts */
 };
 
 struct ctl_log {

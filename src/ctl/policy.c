@@ -15,6 +15,10 @@ static const char help[] =
     "                                 [--color=auto|always|never]\n"
     "       waypostctl policy test FILE [CASES ...] [--coverage PERCENT] [--json] [--color=...]\n"
     "       waypostctl policy simulate LOG FILE [OTHER] [--all] [--json] [--color=...]\n"
+    "       waypostctl policy tune FILE --log LOG --goal GOAL [--param NUMBER ...] [--holdout "
+    "SHARE]\n"
+    "                              [--out FILE] [--plot FILE.svg] [--force] [--all] [--json]\n"
+    "       waypostctl policy tune FILE --list\n"
     "       waypostctl policy reach FILE [--json]\n"
     "       waypostctl policy diff FILE OTHER [--all] [--effort N] [--json] [--color=...]\n"
     "       waypostctl policy facts\n"
@@ -27,6 +31,14 @@ static const char help[] =
     "simulate replays a decision log, or a file with an object of facts a line, through FILE:\n"
     "         routes, predicted times, bytes, money, budgets; with OTHER also what it decides\n"
     "         otherwise, in groups, with --all one by one.\n"
+    "tune     fits numbers of FILE to a goal (edge_share=0.70; edge_share>=0.7,ms<=900) over a "
+    "log\n"
+    "         whose records have \"quality\": {\"local\": 0..1, \"cloud\": 0..1}. NUMBER is "
+    "RULE:FACT,\n"
+    "         RULE:FACT:lt or LINE:COLUMN; without --param, those that the policy's share moves.\n"
+    "         --list shows all. --out writes FILE with the new numbers, else as it is. Exit "
+    "status\n"
+    "         1 if the goal is not met.\n"
     "reach    prints what may and what can leave the car, class by class.\n"
     "diff     finds facts that FILE and OTHER decide differently, one set for each pair of rules;\n"
     "         exit status 1 if there are any, 3 if --effort (conditions to evaluate) was not "
@@ -43,7 +55,23 @@ static const char help[] =
     "Exit status: 0 fine, 1 the answer is no (errors in the policy, a case that fails), 2 wrong\n"
     "usage, 3 a file can't be read or the facts make no sense.\n";
 
-enum { OPT_JSON = 1, OPT_ALL, OPT_FACTS, OPT_COLOUR, OPT_COVERAGE, OPT_EFFORT, N_OPT };
+enum {
+    OPT_JSON = 1,
+    OPT_ALL,
+    OPT_FACTS,
+    OPT_COLOUR,
+    OPT_COVERAGE,
+    OPT_EFFORT,
+    OPT_LOG,
+    OPT_GOAL,
+    OPT_PARAM,
+    OPT_HOLDOUT,
+    OPT_OUT,
+    OPT_PLOT,
+    OPT_FORCE,
+    OPT_LIST,
+    N_OPT
+};
 #define TAKES(o) (1U << OPT_##o)
 
 static const struct option long_options[] = {
@@ -52,6 +80,14 @@ static const struct option long_options[] = {
     {"color", optional_argument, NULL, OPT_COLOUR},
     {"all", no_argument, NULL, OPT_ALL},
     {"effort", required_argument, NULL, OPT_EFFORT},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"goal", required_argument, NULL, OPT_GOAL},
+    {"param", required_argument, NULL, OPT_PARAM},
+    {"holdout", required_argument, NULL, OPT_HOLDOUT},
+    {"out", required_argument, NULL, OPT_OUT},
+    {"plot", required_argument, NULL, OPT_PLOT},
+    {"force", no_argument, NULL, OPT_FORCE},
+    {"list", no_argument, NULL, OPT_LIST},
     {"coverage", required_argument, NULL, OPT_COVERAGE},
     {NULL, 0, NULL, 0},
 };
@@ -76,6 +112,9 @@ static const struct {
     {"explain", ctl_policy_explain, 1, 1 << 16, TAKES(JSON) | TAKES(FACTS) | TAKES(COLOUR)},
     {"test", ctl_policy_test, 1, 1 << 16, TAKES(JSON) | TAKES(COVERAGE) | TAKES(COLOUR)},
     {"simulate", ctl_policy_simulate, 2, 3, TAKES(JSON) | TAKES(ALL) | TAKES(COLOUR)},
+    {"tune", ctl_policy_tune, 1, 1,
+     TAKES(JSON) | TAKES(ALL) | TAKES(COLOUR) | TAKES(LOG) | TAKES(GOAL) | TAKES(PARAM) |
+         TAKES(HOLDOUT) | TAKES(OUT) | TAKES(PLOT) | TAKES(FORCE) | TAKES(LIST)},
     {"reach", reach, 1, 1, TAKES(JSON)},
     {"diff", ctl_policy_diff, 2, 2, TAKES(JSON) | TAKES(ALL) | TAKES(EFFORT) | TAKES(COLOUR)},
     {"facts", ctl_policy_facts, 0, 0, 0},
@@ -130,6 +169,26 @@ static bool take_option(int opt, struct ctl_policy_args *a)
         return take_list(optarg, &a->facts);
     case OPT_COLOUR:
         return take_colour(optarg, &a->colour);
+    case OPT_FORCE:
+        return a->force = true;
+    case OPT_LIST:
+        return a->list = true;
+    case OPT_LOG:
+        a->log = optarg;
+        return true;
+    case OPT_GOAL:
+        a->goal = optarg;
+        return true;
+    case OPT_OUT:
+        a->out = optarg;
+        return true;
+    case OPT_PLOT:
+        a->plot = optarg;
+        return true;
+    case OPT_PARAM:
+        return take_list(optarg, &a->param);
+    case OPT_HOLDOUT:
+        return take_share(optarg, 1.0, &a->holdout) && a->holdout < 1.0;
     case OPT_EFFORT:
         return take_count(optarg, &a->effort);
     case OPT_COVERAGE:
@@ -184,7 +243,7 @@ static bool parse(int argc, char **argv, unsigned takes, struct ctl_policy_args 
 
 int ctl_policy(int argc, char **argv)
 {
-    struct ctl_policy_args a = {.coverage = -1.0, .effort = 200000000};
+    struct ctl_policy_args a = {.coverage = -1.0, .effort = 200000000, .holdout = 0.2};
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

@@ -33,6 +33,7 @@ int ctl_policy_explain(const struct ctl_policy_args *a);
 int ctl_policy_facts(const struct ctl_policy_args *a);
 int ctl_policy_diff(const struct ctl_policy_args *a);
 int ctl_policy_simulate(const struct ctl_policy_args *a);
+int ctl_policy_tune(const struct ctl_policy_args *a);
 int ctl_policy_test(const struct ctl_policy_args *a);
 
 /* ---- policy_load.c ---- */

@@ -5,37 +5,7 @@
 
 #include "base/hash.h"
 #include "ctl/policy.h"
-
-/* Start and end of what stands at line and column (from 1, in characters), as bytes of the text: to
- * the closing quote, else to what ends a plain scalar. Both at the end of the text if there is
- * nothing. */
-static void find_token(const char *text, size_t len, int line, int col, size_t *from, size_t *to)
-{
-    size_t at = 0;
-
-    for (int l = 1; l < line && at < len; at++)
-        l += text[at] == '\n';
-    for (int c = 1; c < col && at < len && text[at] != '\n'; c++) {
-        do
-            at++;
-        while (at < len && ((unsigned char)text[at] & 0xC0U) == 0x80U);
-    }
-    *from = at;
-    char quote = at < len && (text[at] == '"' || text[at] == '\'') ? text[at++] : '\0';
-    while (at < len && text[at] != '\n' && text[at] != '\r') {
-        bool ends = quote != '\0' ? text[at] == quote
-                                  : strchr(",[]{}", text[at]) != NULL ||
-                                        (text[at] == ' ' && at + 1 < len && text[at + 1] == '#') ||
-                                        (text[at] == ':' && (at + 1 == len || text[at + 1] <= ' '));
-        if (ends && at > *from)
-            break;
-        at += quote == '"' && text[at] == '\\' && at + 1 < len ? 2 : 1;
-    }
-    at += quote != '\0' && at < len && text[at] == quote;
-    while (at > *from && quote == '\0' && text[at - 1] == ' ')
-        at--;
-    *to = at;
-}
+#include "router/numbers.h"
 
 /* Characters of a line as the Language Server Protocol counts them: in UTF-16 units, from 0. */
 static int utf16_units(const char *line, const char *end)
@@ -72,7 +42,7 @@ static json_t *diagnostic(const char *path, const char *text, size_t len, const 
     size_t from, to;
 
     bool other = d->file[0] != '\0' && strcmp(d->file, path) != 0; /* its text is not at hand */
-    find_token(text, other ? 0 : len, d->line, d->col, &from, &to);
+    (void)rt_scalar_at(text, other ? 0 : len, d->line, d->col, &from, &to);
     return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file",
                      d->file[0] != '\0' ? d->file : path, "line", d->line, "column", d->col,
                      "severity", d->warning ? "warning" : "error", "source", "waypost", "message",

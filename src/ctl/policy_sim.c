@@ -89,7 +89,7 @@ struct sim_sum ctl_sim_as_logged(const struct ctl_sim *s)
 
 /* ---- what it takes ---- */
 
-static int route_index(const struct rt_policy *p, enum rt_mode mode, const char *target)
+int ctl_sim_route(const struct rt_policy *p, enum rt_mode mode, const char *target)
 {
     int t = target != NULL ? ctl_sim_target(p, target) : -1;
     if (mode == RT_LOCAL || mode == RT_REFUSE)
@@ -113,11 +113,6 @@ static const struct rt_value *target_fact(const struct rt_facts *f, const char *
     }
     return &f->v[fact];
 }
-
-struct take {
-    double ms, bytes, money; /* NAN: not known */
-    enum sim_source source;  /* of ms */
-};
 
 static double money_of(const struct sim_side *side, const struct rt_facts *f,
                        const struct ctl_record *r, const char *target)
@@ -148,19 +143,20 @@ static double bytes_of(const struct sim_route *route, const struct ctl_record *r
     return d->route.mode == RT_PROMPT ? (double)tok->i * BYTES_A_TOKEN : (double)NAN;
 }
 
-static struct take predict(const struct sim_side *side, int route, const struct rt_facts *f,
-                           const struct ctl_record *r, const struct rt_decision *d)
+struct sim_take ctl_sim_predict(const struct sim_side *side, const struct rt_facts *f,
+                                const struct ctl_record *r, const struct rt_decision *d)
 {
-    const struct sim_route *to = &side->route[route];
+    const struct sim_route *to =
+        &side->route[ctl_sim_route(side->p, d->route.mode, d->route.target)];
     bool same = r->outcome.have && r->outcome.mode == d->route.mode &&
                 (d->route.target == NULL || strcmp(d->route.target, r->outcome.target) == 0);
     const struct rt_value *fact = d->route.target != NULL
                                       ? target_fact(f, d->route.target, RT_F_LINK_TOTAL_MS)
                                       : &f->v[RT_F_ENGINE_LOCAL_MS];
-    struct take t = {.ms = (double)NAN, .source = SIM_UNKNOWN};
+    struct sim_take t = {.ms = (double)NAN, .source = SIM_UNKNOWN};
 
     if (d->route.mode == RT_REFUSE)
-        return (struct take){.source = SIM_RECORDED};
+        return (struct sim_take){.source = SIM_RECORDED};
     if (same && r->outcome.total_ms >= 0.0) {
         t.ms = r->outcome.total_ms;
         t.source = SIM_RECORDED;
@@ -178,11 +174,10 @@ static struct take predict(const struct sim_side *side, int route, const struct 
     return t;
 }
 
-/* What the record says of its own route, for the means. */
-static void learn(struct sim_side *side, const struct ctl_record *r)
+void ctl_sim_learn(struct sim_side *side, const struct ctl_record *r)
 {
     const struct ctl_outcome *w = &r->outcome;
-    int i = w->have ? route_index(side->p, w->mode, w->target) : -1;
+    int i = w->have ? ctl_sim_route(side->p, w->mode, w->target) : -1;
 
     if (i < 0)
         return;
@@ -248,7 +243,7 @@ static int set_budgets(struct ctl_sim *s, struct sim_side *side, struct ctl_reco
     return 0;
 }
 
-static void spend(struct sim_side *side, const struct rt_decision *d, const struct take *t,
+static void spend(struct sim_side *side, const struct rt_decision *d, const struct sim_take *t,
                   struct spent *used[RT_MAX_BUDGET])
 {
     int target = d->route.target != NULL ? ctl_sim_target(side->p, d->route.target) : -1;
@@ -269,10 +264,10 @@ static void spend(struct sim_side *side, const struct rt_decision *d, const stru
 
 /* ---- one record ---- */
 
-static int account(struct sim_side *side, const struct rt_decision *d, const struct take *t,
+static int account(struct sim_side *side, const struct rt_decision *d, const struct sim_take *t,
                    const struct ctl_record *r)
 {
-    struct sim_route *to = &side->route[route_index(side->p, d->route.mode, d->route.target)];
+    struct sim_route *to = &side->route[ctl_sim_route(side->p, d->route.mode, d->route.target)];
     double quality = d->route.mode == RT_REFUSE ? 0.0 : r->quality[d->route.target != NULL];
 
     side->n++;
@@ -308,10 +303,9 @@ static int decide(struct ctl_sim *s, int i, struct ctl_record *r, struct talk *t
     if (rc != 0)
         return rc;
     rt_decide(side->p, &f, d);
-    struct take take =
-        predict(side, route_index(side->p, d->route.mode, d->route.target), &f, r, d);
+    struct sim_take take = ctl_sim_predict(side, &f, r, d);
     spend(side, d, &take, used);
-    learn(side, r);
+    ctl_sim_learn(side, r);
     rc = account(side, d, &take, r);
     return rc == 0 && t != NULL ? ctl_talk_end(&s->talks, i, t, d) : rc;
 }

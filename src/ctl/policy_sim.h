@@ -50,6 +50,19 @@ struct sim_change {
     char id[CTL_ID_BYTES];
 };
 
+/* What a decision on a record would take. */
+struct sim_take {
+    double ms, bytes, money; /* NAN: not known */
+    enum sim_source source;  /* of ms */
+};
+/* f: the facts as the policy met them. */
+struct sim_take ctl_sim_predict(const struct sim_side *side, const struct rt_facts *f,
+                                const struct ctl_record *r, const struct rt_decision *d);
+/* What the record says of its own route, for the means of later ones. */
+void ctl_sim_learn(struct sim_side *side, const struct ctl_record *r);
+/* Index into sim_side.route; -1: the policy has no such target. */
+int ctl_sim_route(const struct rt_policy *p, enum rt_mode mode, const char *target);
+
 struct ctl_sim;
 
 /* Borrows the policies; b NULL: one. Errors: BASE_ENOMEM. */

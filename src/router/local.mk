@@ -23,6 +23,7 @@ libwp_router_a_SOURCES = \
 	src/router/include.c \
 	src/router/index.c \
 	src/router/given.c src/router/given.h \
+	src/router/numbers.c src/router/numbers.h \
 	src/router/policy.c src/router/policy.h \
 	src/router/reach.c \
 	src/router/router.h \

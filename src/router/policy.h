@@ -197,7 +197,5 @@ enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e,
                          const struct rt_rule *r);
 /* request.hint == "local": the caller tightens, before any rule. */
 bool rt_hint_is_local(const struct rt_facts *f);
-/* The decision of rule i; -1: no rule matched. */
-void rt_decision_set(const struct rt_policy *p, int i, struct rt_decision *out);
 
 #endif

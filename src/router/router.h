@@ -103,6 +103,9 @@ struct rt_decision {
 /* facts -> decision. Microseconds; no allocation; never fails (the worst answer is local). */
 void rt_decide(const struct rt_policy *p, const struct rt_facts *f, struct rt_decision *out);
 
+/* What is decided when rule i matches; -1: no rule does. */
+void rt_decision_set(const struct rt_policy *p, int i, struct rt_decision *out);
+
 /* Whether both do the same: route, its parameters and the fallback. Rules and reasons don't count. */
 bool rt_decision_same(const struct rt_decision *a, const struct rt_decision *b);
 

@@ -22,13 +22,13 @@ def turn(r, kind, n_turn, prompt):
     """(facts, quality, answer tokens) of one request."""
     command = r.random() < (0.75 if kind == "commands" else 0.2)
     if command:
-        sure = r.betavariate(5.0, 1.6)
+        sure = r.betavariate(2.2, 1.1)
         right = 1.0 if r.random() < sure else 0.0
         quality = {"local": right, "cloud": 1.0 if r.random() < 0.96 else 0.0}
         classes = ["public.command"] if r.random() < 0.8 else ["public.command", "cabin.speech"]
     else:
-        sure = r.betavariate(6.0, 1.8)
-        worth = min(1.0, max(0.0, 0.30 + 0.25 * sure + r.gauss(0.0, 0.12)))
+        sure = r.betavariate(3.0, 3.2)
+        worth = min(1.0, max(0.0, 0.56 + 0.14 * sure + r.gauss(0.0, 0.1)))
         quality = {"local": round(worth, 3), "cloud": round(min(1.0, max(0.0, r.gauss(0.84, 0.08))), 3)}
         classes = ["public.general"]
     answer = r.randint(6, 14) if command else r.randint(40, 160)

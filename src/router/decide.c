@@ -204,7 +204,7 @@ int rt_first_rule(const struct rt_policy *p, const struct rt_env *e)
 
 static int first_of(const struct rt_policy *p, const struct rt_env *e)
 {
-    uint64_t bits[(RT_MAX_RULE + 63) / 64];
+    uint64_t bits[RT_RULE_WORDS];
 
     rt_index_look(p, e, bits);
     for (int w = 0; w < (p->n_rule + 63) / 64; w++) {

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEW_RULES = 32 }; /* below, looking at all of them costs less */
+enum {
+    FEW_RULES = 32, /* below, looking at all of them costs less */
+    FEW_LEFT = 16,  /* of these the numbers are not asked */
+};
 
 /* Where a word was asked for. Facts' words have the fact's number. */
 enum { IN_ONLY = RT_MAX_FACT, IN_ONLY_TREE, IN_ANY, IN_ANY_TREE };
@@ -26,6 +29,7 @@ struct rt_fast {
     uint8_t fact[RT_MAX_FACT]; /* [n_fact]: text facts with keys */
     int n_fact;
     bool only, any;
+    struct rt_narrow *numbers;
 };
 
 static int by_key(const void *pa, const void *pb)
@@ -194,6 +198,8 @@ int rt_index_build(struct rt_policy *p)
     int err = f->always != NULL ? collect(p, f) : BASE_ENOMEM;
     if (err == 0)
         err = fill(p, f);
+    if (err == 0)
+        err = rt_narrow_build(p, &f->numbers);
     if (err != 0) {
         rt_index_free(f);
         return err;
@@ -209,6 +215,7 @@ void rt_index_free(struct rt_fast *f)
     free(f->always);
     free(f->key);
     free(f->post);
+    rt_narrow_free(f->numbers);
     free(f);
 }
 
@@ -232,8 +239,7 @@ static void add_class(const struct rt_fast *f, const struct rt_env_cls *e, int i
         add(f, place + 1, e->at[i].prefix[k], bits);
 }
 
-void rt_index_look(const struct rt_policy *p, const struct rt_env *e,
-                   uint64_t bits[(RT_MAX_RULE + 63) / 64])
+void rt_index_look(const struct rt_policy *p, const struct rt_env *e, uint64_t bits[RT_RULE_WORDS])
 {
     const struct rt_fast *f = p->fast;
     const struct rt_env_cls *cls = &e->cls[0];
@@ -249,4 +255,9 @@ void rt_index_look(const struct rt_policy *p, const struct rt_env *e,
         add_class(f, cls, 0, IN_ONLY, bits);
     for (int i = 0; f->any && i < cls->n; i++)
         add_class(f, cls, i, IN_ANY, bits);
+    int left = 0;
+    for (int i = 0; i < f->n_word; i++)
+        left += __builtin_popcountll(bits[i]);
+    if (left > FEW_LEFT)
+        rt_narrow_look(f->numbers, e, bits);
 }

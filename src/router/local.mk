@@ -22,6 +22,7 @@ libwp_router_a_SOURCES = \
 	src/router/implies.c \
 	src/router/include.c \
 	src/router/index.c \
+	src/router/narrow.c \
 	src/router/given.c src/router/given.h \
 	src/router/numbers.c src/router/numbers.h \
 	src/router/policy.c src/router/policy.h \

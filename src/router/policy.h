@@ -19,6 +19,7 @@ enum {
     RT_MAX_LIST = 256,                    /* entries of in:, any:, only:, all: */
     RT_MAX_OWN = 128,                     /* facts of the policy's own: signals, budgets, … */
     RT_MAX_FACT = RT_N_FACT + RT_MAX_OWN, /* ids from RT_N_FACT are the policy's own */
+    RT_RULE_WORDS = RT_MAX_RULE / 64,     /* of a set of rules as bits */
     RT_N_CLS_FACT = 5,                    /* facts that are sets of classes */
 };
 
@@ -191,8 +192,13 @@ bool rt_holds(const struct rt_policy *p, const struct rt_env *e, const struct rt
               uint32_t at, bool want);
 /* index.c: the rules that may match, as bits; every other one does not. */
 void rt_index_look(const struct rt_policy *p, const struct rt_env *e,
-                   uint64_t bits[(RT_MAX_RULE + 63) / 64]);
+                   uint64_t bits[RT_RULE_WORDS]);
 void rt_index_free(struct rt_fast *f);
+/* narrow.c: takes rules out of the bits that a number rules out. */
+struct rt_narrow;
+int rt_narrow_build(const struct rt_policy *p, struct rt_narrow **out) BASE_MUST_CHECK;
+void rt_narrow_look(const struct rt_narrow *w, const struct rt_env *e, uint64_t *bits);
+void rt_narrow_free(struct rt_narrow *w);
 enum rt_tri rt_eval_rule(const struct rt_policy *p, const struct rt_env *e,
                          const struct rt_rule *r);
 /* request.hint == "local": the caller tightens, before any rule. */

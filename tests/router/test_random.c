@@ -171,6 +171,11 @@ static struct map *gen_map(int depth)
     struct map *m = &pool[n_pool++];
     memset(m, 0, sizeof *m);
     int at = rnd(N_SUBJECT), n = 1 + rnd(3);
+    if (top_number > 6 && rnd(4) > 0) { /* many rules: many thresholds of one number */
+        static const int numbers[] = {2, 7, 13};
+        gen_ask(&m->ask[m->n_ask++], &subjects[numbers[rnd(3)]]);
+        n = 0;
+    }
     for (int i = 0; i < n; i++)
         gen_ask(&m->ask[m->n_ask++], &subjects[(at + i * 5) % N_SUBJECT]);
     if (depth > 0 && rnd(3) == 0)

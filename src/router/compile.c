@@ -127,6 +127,49 @@ static void check_own(struct rt_compiler *c)
     }
 }
 
+static bool asks_directly(const struct rt_policy *p, const struct rt_rule *r, int fact)
+{
+    for (uint32_t i = r->cond + 1; i < r->end; i = p->cond[i].end) {
+        const struct rt_cond *t = &p->cond[i];
+        if (t->op == RT_OP_NOT && t[1].op == RT_OP_EQ)
+            t++;
+        if (t->op > RT_OP_NOT && t->fact == fact)
+            return true;
+    }
+    return false;
+}
+
+/* A final rule is there to guard, and one on a fact that is missing does not: then the rules behind
+ * it must ask for that fact themselves. */
+static void check_guard(struct rt_compiler *c, const struct rt_rule *guard)
+{
+    const struct rt_policy *p = c->p;
+
+    for (uint32_t i = guard->cond; i < guard->end; i++) {
+        const struct rt_cond *t = &p->cond[i];
+        if (t->op <= RT_OP_NOT || t->fact == RT_F_DATA_CLASS)
+            continue;
+        for (int r = 0; r < p->n_rule; r++) {
+            if (!rt_leaves(p->rule[r].route.mode) || asks_directly(p, &p->rule[r], t->fact))
+                continue;
+            rt_in_source(c, guard->src);
+            rt_diag_add(c->d, true, t->line, t->col,
+                        "rule '%s' guards only while %s is known, and '%s' in line %d leaves "
+                        "without asking for it",
+                        guard->name, rt_info(p, t->fact)->name, p->rule[r].name, p->rule[r].line);
+            return;
+        }
+    }
+}
+
+static void check_guards(struct rt_compiler *c)
+{
+    for (int r = 0; r < c->p->n_rule; r++) {
+        if (c->p->rule[r].final)
+            check_guard(c, &c->p->rule[r]);
+    }
+}
+
 /* What needs all rules, and that they are right so far. */
 static void check_whole(struct rt_compiler *c)
 {
@@ -136,6 +179,7 @@ static void check_whole(struct rt_compiler *c)
         rt_check_egress(c);
     check_targets(c);
     check_own(c);
+    check_guards(c);
 }
 
 static int compile(struct rt_compiler *c)

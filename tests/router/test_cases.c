@@ -94,8 +94,10 @@ static void run_policy(const char *dir, const char *name)
 
 int main(void)
 {
-    run_policy("policies", "default");
-    run_policy("policies", "demo");
+    static const char *const shipped[] = {"balanced", "china", "cost-capped",  "default",
+                                          "demo",     "eu",    "offline-first"};
+    for (size_t i = 0; i < sizeof shipped / sizeof shipped[0]; i++)
+        run_policy("policies", shipped[i]);
     run_policy("tests/router/cases", "links");
     printf("1..%d\n", n_test);
     return 0;

@@ -91,9 +91,24 @@ with tempfile.TemporaryDirectory() as tmp:
 
     rc, out, err = run("facts")
     ok(rc == 0 and "| `data.class` | classes |" in out, "facts", (rc, out, err))
-    with open(os.path.join(TOP, "docs", "policy.md")) as f:
-        ok(out in f.read(), "docs/policy.md holds the table of facts as it is",
+    with open(os.path.join(TOP, "docs", "policy-facts.md")) as f:
+        ok(out in f.read(), "docs/policy-facts.md holds the table of facts as it is",
            "replace it by the output of: waypostctl policy facts")
+    for name in sorted(os.listdir(os.path.join(TOP, "policies"))):
+        if not name.endswith(".yaml"):
+            continue
+        path = os.path.join(TOP, "policies", name)
+        rc, out, err = run("reach", path)
+        with open(path[:-5] + ".reach.md") as f:
+            ok(rc == 0 and f.read().split("\n", 1)[1] == out, f"policies/{name}: its table of reach",
+               "replace it by the output of: waypostctl policy reach policies/" + name)
+    rc, out, err = run("reach", DEMO, "--json")
+    rows = {(c["class"], c["below"]): c for c in json.loads(out)["classes"]}
+    ok(rows["public.media", False]["reach"] == [{"mode": "hidden", "target": "cloud"}]
+       and rows["public.media", True]["reach"] == [] and rows["cabin", False]["permits"] == [],
+       "reach --json", out)
+    rc, out, err = run("reach", bad)
+    ok(rc == 1 and out == "" and "error" in err, "reach: a broken policy has none", (rc, out, err))
     rc, out, err = run("--help")
     ok(rc == 0 and "usage: waypostctl policy check" in out, "help", (rc, out, err))
 

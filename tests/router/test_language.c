@@ -227,6 +227,11 @@ static void what_is_right_is_taken(void **state)
     static const char *const good[] = {
         TOP("classes: { a: none, b: any, c.d: [prompt, hidden] }\n"),
         HEAD CLOUD "classes: { a: [prompt] }\n" OUT("a, a.b"),
+        HEAD CLOUD
+        "rules:\n"
+        "  - { name: a, route: local, final: true, when: { vehicle.guest_mode: true } }\n"
+        "  - { name: b, route: prompt, target: cloud, when: { data.class: { only: "
+        "[public.a] }, vehicle.guest_mode: { not: true } } }\n",
         HEAD CLOUD "classes: { a: none, a.b: any }\n" OUT("a.b.*"),
         HEAD CLOUD "classes: { a: [{ mode: prompt, target: cloud }] }\n" OUT("a.*"),
         HEAD CLOUD
@@ -277,6 +282,12 @@ static void what_is_odd_is_warned_of(void **state)
         {TOP("classes: { a: [{ mode: prompt, where: mars }] }\n"), 4, 39, "no target is in 'mars'"},
         {TOP("budgets: { data: { unit: bytes, limit: 1, per: day } }\n"), 4, 12, "limits nothing"},
         {TOP("consents: { c: { lapses: trip } }\n"), 4, 13, "limits nothing"},
+        {HEAD CLOUD
+         "rules:\n"
+         "  - { name: a, route: local, final: true, when: { vehicle.guest_mode: true } }\n"
+         "  - { name: b, route: prompt, target: cloud, when: { data.class: { only: "
+         "[public.a] } } }\n",
+         5, 71, "guards only while vehicle.guest_mode is known, and 'b' in line 6"},
         {HEAD CLOUD "rules:\n"
                     "  - { name: a, route: local, when: { data.class: { any: [public.*] } } }\n"
                     "  - { name: b, route: prompt, target: cloud, when: { data.class: { only: "

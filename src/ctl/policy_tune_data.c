@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "ctl/policy_talk.h"
 #include "ctl/policy_tune.h"
 
 enum { MAX_RECORD = 2000000 };
@@ -142,6 +143,19 @@ static bool is_held(const struct ctl_record *r, double holdout)
     return (double)(h >> 11) * 0x1p-53 < holdout;
 }
 
+/* The labels of earlier turns count, as in a replay; of what left before, the log is believed. */
+static int add_labels(struct ctl_talks *talks, struct ctl_record *r)
+{
+    struct rt_target_link link[RT_MAX_TARGET];
+    struct classes before = {.n = 0};
+    struct talk *t;
+    int rc = ctl_talk_find(talks, r, &t, &before);
+
+    if (rc == 0 && t != NULL)
+        ctl_talk_facts(talks, 0, t, &before, &r->g.f, link);
+    return rc;
+}
+
 static int add_record(struct tune_data *d, struct sim_side *side, struct ctl_record *r,
                       const struct rt_decision way[TUNE_MAX_ROUTE], double holdout, int64_t *cap)
 {
@@ -195,11 +209,13 @@ int tune_data_read(struct tune_data *d, struct rt_policy *p, const char *log, do
         ctl_sim_close(sim);
         return base_err_set(err, BASE_ENOMEM, log, "out of memory");
     }
+    struct ctl_talks talks = {.p = {p}, .n_policy = 1, .arena = &d->arena};
     rc = list_routes(d, id, way, err);
     if (rc == 0)
         rc = ctl_log_open(&l, log, err);
     while (rc == 0 && (next = ctl_log_next(&l, err)) > 0) {
-        rc = add_record(d, ctl_sim_side(sim, 0), &l.r, way, holdout, &cap);
+        rc = add_labels(&talks, &l.r);
+        rc = rc == 0 ? add_record(d, ctl_sim_side(sim, 0), &l.r, way, holdout, &cap) : rc;
         if (rc != 0)
             base_err_set(err, rc, log, "out of memory");
         else if (d->n > MAX_RECORD)
@@ -210,6 +226,7 @@ int tune_data_read(struct tune_data *d, struct rt_policy *p, const char *log, do
     if (rc == 0 && d->n == 0)
         rc = base_err_set(err, BASE_EFORMAT, log,
                           "no request has \"quality\": {\"local\": 0..1, \"cloud\": 0..1}");
+    ctl_talks_fini(&talks);
     ctl_log_close(&l);
     ctl_sim_close(sim);
     return rc;

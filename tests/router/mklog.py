@@ -25,7 +25,7 @@ def turn(r, kind, n_turn, prompt):
         sure = r.betavariate(2.2, 1.1)
         right = 1.0 if r.random() < sure else 0.0
         quality = {"local": right, "cloud": 1.0 if r.random() < 0.96 else 0.0}
-        classes = ["public.command"] if r.random() < 0.8 else ["public.command", "cabin.speech"]
+        classes = ["public.command"] if r.random() < 0.95 else ["public.command", "cabin.speech"]
     else:
         sure = r.betavariate(3.0, 3.2)
         worth = min(1.0, max(0.0, 0.56 + 0.14 * sure + r.gauss(0.0, 0.1)))

@@ -12,7 +12,7 @@ static const struct {
     {"model", ctl_model, "info, bench or perplexity of a GGUF file"},
 #endif
 #ifdef WP_CTL_POLICY
-    {"policy", ctl_policy, "check a routing policy, explain a decision"},
+    {"policy", ctl_policy, "check, explain, test, replay, compare and tune routing policies"},
 #endif
 #ifdef WP_CTL_LEDGER
     {"ledger", ctl_ledger, "show or verify the egress ledger"},

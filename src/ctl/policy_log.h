@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "ctl/json_read.h"
 #include "ctl/policy.h"
 
 enum { CTL_LINE_BYTES = 1 << 20, CTL_ID_BYTES = 64 };
@@ -31,16 +32,29 @@ struct ctl_record {
     struct rt_given g; /* facts */
 };
 
+/* A name of a fact where a line before had it: lines of a log are alike. */
+enum { CTL_N_SEEN = 128 };
+struct ctl_seen {
+    char name[48];
+    int fact; /* rt_fact_find */
+};
+/* policy_log_facts.c: an object of facts, "links" included. Names that the table has not are some
+ * policy's own facts. Texts stay where they stand in j. Errors: BASE_EFORMAT (also j->why),
+ * BASE_ELIMIT, BASE_ENOMEM. */
+int ctl_facts_read(struct json_read *j, struct rt_given *g, struct ctl_seen seen[CTL_N_SEEN],
+                   struct base_err *err) BASE_MUST_CHECK;
+
 struct ctl_log {
     const char *path;
     FILE *f;
     char *text; /* the line */
     size_t cap;
     int64_t line, n_bad;
+    struct ctl_seen *seen; /* [CTL_N_SEEN] */
     struct ctl_record r;
 };
 
-/* path may be "-". Errors: BASE_EIO. ctl_log_close also after an error. */
+/* path may be "-". Errors: BASE_EIO, BASE_ENOMEM. ctl_log_close also after an error. */
 int ctl_log_open(struct ctl_log *l, const char *path, struct base_err *err) BASE_MUST_CHECK;
 void ctl_log_close(struct ctl_log *l);
 

@@ -91,20 +91,28 @@ static int own_place(struct rt_given *g, const char *name, struct rt_place *out,
     return rc;
 }
 
+int rt_given_fact(struct rt_given *g, enum rt_fact_id fact, const char *target,
+                  struct rt_place *out, struct base_err *err)
+{
+    *out = (struct rt_place){.type = rt_fact_info[fact].type, .name = rt_fact_info[fact].name};
+    if (target != NULL && !rt_fact_is_targets((int)fact))
+        return base_err_set(err, BASE_EFORMAT, out->name, "is no fact of a target");
+    out->v = &g->f.v[fact];
+    out->aged =
+        g->p != NULL ? rt_max_age_ms(g->p, (int)fact) > 0 : rt_fact_info[fact].max_age_ms > 0;
+    out->data_class = fact == RT_F_DATA_CLASS;
+    return target != NULL ? link_place(g, (int)fact, target, out, err) : 0;
+}
+
 int rt_given_place(struct rt_given *g, const char *name, const char *target, struct rt_place *out,
                    struct base_err *err)
 {
     int fact = rt_fact_find(name);
 
-    if (fact < 0 && target == NULL)
-        return own_place(g, name, out, err);
-    if (target != NULL && (fact < 0 || !rt_fact_is_targets(fact)))
-        return base_err_set(err, BASE_EFORMAT, name, "is no fact of a target");
-    *out = (struct rt_place){.type = rt_fact_info[fact].type, .name = rt_fact_info[fact].name};
-    out->v = &g->f.v[fact];
-    out->aged = g->p != NULL ? rt_max_age_ms(g->p, fact) > 0 : rt_fact_info[fact].max_age_ms > 0;
-    out->data_class = fact == RT_F_DATA_CLASS;
-    return target != NULL ? link_place(g, fact, target, out, err) : 0;
+    if (fact >= 0)
+        return rt_given_fact(g, (enum rt_fact_id)fact, target, out, err);
+    return target == NULL ? own_place(g, name, out, err)
+                          : base_err_set(err, BASE_EFORMAT, name, "is no fact of a target");
 }
 
 int rt_given_text(struct rt_given *g, const struct rt_place *at, const char *s, size_t n,

@@ -35,6 +35,8 @@ void rt_given_fini(struct rt_given *g);
  * the fact has none), BASE_ELIMIT, BASE_ENOMEM. */
 int rt_given_place(struct rt_given *g, const char *name, const char *target, struct rt_place *out,
                    struct base_err *err) BASE_MUST_CHECK;
+int rt_given_fact(struct rt_given *g, enum rt_fact_id fact, const char *target,
+                  struct rt_place *out, struct base_err *err) BASE_MUST_CHECK;
 /* Where a fact of some policy's own goes, of a type that is known or guessed. BASE_ELIMIT,
  * BASE_ENOMEM. */
 int rt_given_own(struct rt_given *g, const char *name, enum rt_fact_type type, struct rt_place *out,

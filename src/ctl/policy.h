@@ -46,6 +46,10 @@ char *ctl_slurp(const char *path, size_t max, size_t *len);
  * status with NULL returned; findings are in diags, other errors were printed. */
 struct rt_policy *ctl_policy_load(const char *path, struct rt_diags *diags, char **text,
                                   size_t *len, int *rc);
+/* A policy with another text for its file, and what that includes from beside it. Errors: those of
+ * rt_policy_compile, BASE_EIO. */
+int ctl_policy_recompile(const char *path, const char *text, size_t len, struct rt_policy **out,
+                         struct rt_diags *diags) BASE_MUST_CHECK;
 /* The same for commands that only use it: errors are printed as `policy check` does. */
 struct rt_policy *ctl_policy_need(const char *path, int *rc);
 void ctl_policy_print_diags(const char *path, const struct rt_diags *d);

@@ -41,12 +41,13 @@ static json_t *diagnostic(const char *path, const char *text, size_t len, const 
 {
     size_t from, to;
 
-    bool other = d->file[0] != '\0' && strcmp(d->file, path) != 0; /* its text is not at hand */
+    const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
+    bool other = d->file[0] != '\0' && strcmp(d->file, base) != 0; /* its text is not at hand */
     (void)rt_scalar_at(text, other ? 0 : len, d->line, d->col, &from, &to);
     return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file",
-                     d->file[0] != '\0' ? d->file : path, "line", d->line, "column", d->col,
-                     "severity", d->warning ? "warning" : "error", "source", "waypost", "message",
-                     d->msg, "suggestion", suggestion(d->msg), "range", "start",
+                     other ? d->file : path, "line", d->line, "column", d->col, "severity",
+                     d->warning ? "warning" : "error", "source", "waypost", "message", d->msg,
+                     "suggestion", suggestion(d->msg), "range", "start",
                      position(text, from, d->line), "end", position(text, to, d->line));
 }
 

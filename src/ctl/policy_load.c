@@ -38,27 +38,120 @@ char *ctl_slurp(const char *path, size_t max, size_t *len)
     return text;
 }
 
+/* A policy's texts: the file, and what its `include:` names, from the same folder. */
+struct texts {
+    const char *path;
+    struct rt_source src[RT_MAX_SOURCE]; /* [n], owned */
+    int n;
+};
+
+static int add_text(struct texts *t, const char *path, const char *name)
+{
+    size_t len = 0;
+    char *text = ctl_slurp(path, RT_MAX_TEXT_BYTES + (size_t)1, &len);
+    char *copy = text != NULL ? strdup(name) : NULL;
+
+    if (copy == NULL) {
+        free(text);
+        return BASE_EIO;
+    }
+    t->src[t->n++] = (struct rt_source){.name = copy, .text = text, .len = len};
+    return 0;
+}
+
+/* A name that leads elsewhere, or one too many, is not read; the compiler says why. */
+static int include(void *ctx, const char *name)
+{
+    struct texts *t = ctx;
+    const char *slash = strrchr(t->path, '/');
+    char *path = NULL;
+
+    for (int i = 0; i < t->n; i++) {
+        if (strcmp(t->src[i].name, name) == 0)
+            return 0;
+    }
+    if (name[0] == '.' || strchr(name, '/') != NULL || t->n == RT_MAX_SOURCE)
+        return 0;
+    int dir = slash != NULL ? (int)(slash - t->path) + 1 : 0;
+    if (asprintf(&path, "%.*s%s", dir, t->path, name) < 0)
+        return BASE_ENOMEM;
+    int rc = add_text(t, path, name);
+    free(path);
+    return rc;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* first NULL: read from its file. */
+static int read_texts(struct texts *t, const char *first, size_t len)
+{
+    int rc = 0;
+
+    if (first != NULL) {
+        char *text = malloc(len + 1), *name = strdup(base_name(t->path));
+        if (text != NULL)
+            memcpy(text, first, len);
+        t->src[t->n++] = (struct rt_source){.name = name, .text = text, .len = len};
+        rc = text != NULL && name != NULL ? 0 : BASE_ENOMEM;
+    } else {
+        rc = add_text(t, t->path, base_name(t->path));
+    }
+    for (int i = 0; i < t->n && rc == 0; i++)
+        rc = rt_policy_includes(t->src[i].text, t->src[i].len, include, t);
+    return rc;
+}
+
+static void free_texts(struct texts *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        free((char *)(uintptr_t)t->src[i].name);
+        free((char *)(uintptr_t)t->src[i].text);
+    }
+}
+
+static int compile(const struct texts *t, struct rt_policy **out, struct rt_diags *diags)
+{
+    return t->n == 1 ? rt_policy_compile(out, t->src[0].text, t->src[0].len, diags)
+                     : rt_policy_compile_sources(out, t->src, t->n, diags);
+}
+
+int ctl_policy_recompile(const char *path, const char *text, size_t len, struct rt_policy **out,
+                         struct rt_diags *diags)
+{
+    struct texts t = {.path = path};
+    int rc = read_texts(&t, text, len);
+
+    *out = NULL;
+    rc = rc == 0 ? compile(&t, out, diags) : rc;
+    free_texts(&t);
+    return rc;
+}
+
 struct rt_policy *ctl_policy_load(const char *path, struct rt_diags *diags, char **text,
                                   size_t *len, int *rc)
 {
     struct rt_policy *p = NULL;
-    size_t n = 0;
-    char *own = ctl_slurp(path, RT_MAX_TEXT_BYTES + (size_t)1, &n);
+    struct texts t = {.path = path};
 
     diags->n = diags->n_error = 0;
     *rc = CTL_FAIL;
-    if (own == NULL)
-        return NULL;
-    int err = rt_policy_compile(&p, own, n, diags);
-    *rc = err == 0 ? CTL_OK : diags->n_error > 0 ? CTL_NO : CTL_FAIL;
-    if (*rc == CTL_FAIL)
+    int err = read_texts(&t, NULL, 0);
+    if (err == 0) {
+        err = compile(&t, &p, diags);
+        *rc = err == 0 ? CTL_OK : diags->n_error > 0 ? CTL_NO : CTL_FAIL;
+    }
+    if (err == BASE_ENOMEM || (err != 0 && t.n > 0 && *rc == CTL_FAIL && err != BASE_EIO))
         fprintf(stderr, "waypostctl: %s: %s\n", path, base_code_str(err));
     if (text != NULL && *rc != CTL_FAIL) {
-        *text = own;
-        *len = n;
-    } else {
-        free(own);
+        *text = (char *)(uintptr_t)t.src[0].text;
+        *len = t.src[0].len;
+        t.src[0].text = NULL;
     }
+    free_texts(&t);
     return p;
 }
 

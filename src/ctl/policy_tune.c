@@ -135,12 +135,13 @@ static int edit(const struct tune *t, const char *text, size_t len, struct base_
 }
 
 /* The text must say what was fitted: it decides each of the records as the fit did. */
-static int verify(struct tune *t, const struct base_buf *text, struct base_err *err)
+static int verify(struct tune *t, const char *path, const struct base_buf *text,
+                  struct base_err *err)
 {
     static struct rt_diags diags;
     struct rt_policy *p = NULL;
     int64_t n_other = 0;
-    int rc = rt_policy_compile(&p, (const char *)text->data, text->len, &diags);
+    int rc = ctl_policy_recompile(path, (const char *)text->data, text->len, &p, &diags);
 
     (void)tune_eval(t, t->best.value, false); /* puts the numbers in */
     for (int64_t i = 0; rc == 0 && i < t->d->n; i++) {
@@ -279,7 +280,7 @@ static int write_outputs(struct tune *t, const struct ctl_policy_args *a, const 
     base_buf_init(&policy, OUT_BYTES);
     base_buf_init(&svg, OUT_BYTES);
     int rc = edit(t, text, len, &policy, &err);
-    rc = rc == 0 ? verify(t, &policy, &err) : rc;
+    rc = rc == 0 ? verify(t, a->word[0], &policy, &err) : rc;
     if (rc == 0 && a->out != NULL)
         rc = write_file(a->out, &policy, a->force, &err);
     if (rc == 0 && a->plot != NULL) {

@@ -250,6 +250,7 @@ int rt_policy_compile_sources(struct rt_policy **out, const struct rt_source *sr
     int err = rt_include(&c, src, n);
     if (err == 0)
         err = c.n_src > 0 && src[0].name == c.src[c.n_src - 1].name ? compile(&c) : BASE_EFORMAT;
+    p->n_src = c.n_src;
     take_arrays(&c);
     rt_diag_sort(diags);
     if (err == 0 && diags->n_error > 0)

@@ -108,6 +108,7 @@ struct rt_policy {
     const char **str;     /* [n_str], from id 1 */
     uint32_t *slot;       /* [slot_mask + 1], open addressing: id or 0 */
     uint32_t slot_mask;
+    int n_src; /* the last is the file given */
     int n_rule, n_target, n_node, n_row;
     uint32_t n_cond, n_item, n_str;
     struct rt_target target[RT_MAX_TARGET];

@@ -93,6 +93,27 @@ def check_check(tmp):
        "check --json: a range in UTF-16 units and a suggestion", out)
 
 
+def check_include(tmp):
+    write(os.path.join(tmp, "fleet.yaml"), "waypost_policy: 1\nversion: f\nrules:\n"
+          "  - { name: workshop, when: { caller: workshop }, route: refuse }\n")
+    line = write(os.path.join(tmp, "line.yaml"), POLICY.replace("classes:", "include: [fleet.yaml]\nclasses:"))
+    rc, out, err = run("explain", line, "caller=workshop")
+    ok(rc == 0 and "=> refuse   (rule workshop)" in out, "a policy with an included file", (rc, out, err))
+    rc, out, err = run("tune", line, "--list")
+    ok(rc == 0 and out.count("\n") == 2, "tune --list: the file's own numbers", (rc, out, err))
+    write(os.path.join(tmp, "fleet.yaml"), "waypost_policy: 1\nversion: f\nrules:\n"
+          "  - { name: workshop, rout: refuse }\n")
+    rc, out, err = run("check", line, "--json")
+    doc = json.loads(out)
+    ok(rc == 1 and {d["file"] for d in doc["diagnostics"]} == {"fleet.yaml"}, "check --json: which file", out)
+    gone = write(os.path.join(tmp, "gone.yaml"), POLICY.replace("classes:", "include: [nothing.yaml]\nclasses:"))
+    rc, out, err = run("check", gone)
+    ok(rc == 3 and "nothing.yaml" in err, "an included file that is not there", (rc, err))
+    out_of = write(os.path.join(tmp, "out.yaml"), POLICY.replace("classes:", "include: [../x.yaml]\nclasses:"))
+    rc, out, err = run("check", out_of)
+    ok(rc == 1 and "out.yaml:" in err and "included file" in err, "an include that leads out", (rc, err))
+
+
 def check_test(tmp):
     rc, out, err = run("test", DEMO)
     ok(rc == 0 and "16 of 16 cases pass" in out and "4 of 4 rules" in out, "test: the cases beside it",
@@ -284,7 +305,7 @@ def check_tune(tmp):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    for check in (check_colour, check_check, check_test, check_diff, check_simulate, check_tune):
+    for check in (check_colour, check_check, check_include, check_test, check_diff, check_simulate, check_tune):
         check(folder)
 print(f"1..{n}")
 sys.exit(0)

@@ -3,6 +3,7 @@ ROUTER_TESTS = \
 	tests/router/test_decide \
 	tests/router/test_detect \
 	tests/router/test_diff \
+	tests/router/test_given \
 	tests/router/test_json_read \
 	tests/router/test_language \
 	tests/router/test_policy \
@@ -32,6 +33,11 @@ tests_router_test_diff_SOURCES = tests/router/test_diff.c
 tests_router_test_diff_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_diff_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 tests_router_test_diff_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_given_SOURCES = tests/router/test_given.c
+tests_router_test_given_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_given_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_given_LDADD = $(ROUTER_TEST_LIBS)
 
 # The reader is the hand tool's, no room's.
 tests_router_test_json_read_SOURCES = tests/router/test_json_read.c src/ctl/json_read.c

@@ -249,7 +249,7 @@ int rt_policy_compile_sources(struct rt_policy **out, const struct rt_source *sr
     base_buf_init(&c.strs, SIZE_MAX / 2);
     int err = rt_include(&c, src, n);
     if (err == 0)
-        err = c.n_src > 0 && src[0].name == c.src[c.n_src - 1].name ? compile(&c) : BASE_EFORMAT;
+        err = c.n_src > 0 ? compile(&c) : BASE_EFORMAT; /* the given text may be no mapping */
     p->n_src = c.n_src;
     take_arrays(&c);
     rt_diag_sort(diags);

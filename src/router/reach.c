@@ -18,6 +18,7 @@ struct cells {
     int *of_str;   /* [n_str + 1]: node, or -1 */
     uint8_t *mark; /* [n]: scratch of cover() */
     uint8_t *in;   /* [n]: bit 0 the class itself, bit 1 those below: covered by the rule at hand */
+    uint8_t *out;  /* [n]: what the rule at hand takes out again */
     uint8_t *caught;
 };
 
@@ -66,13 +67,10 @@ static void covered(const struct rt_policy *p, struct cells *k, const struct rt_
                    is_any(&t[2]) && t[2].end == t->end;
         if (!one)
             continue;
-        uint8_t *out = calloc((size_t)k->n, 1);
-        if (out == NULL)
-            continue; /* the table only grows */
-        cover(p, k, &t[2], false, out);
+        memset(k->out, 0, (size_t)k->n);
+        cover(p, k, &t[2], false, k->out);
         for (int n = 0; n < k->n; n++)
-            k->in[n] &= (uint8_t)~out[n];
-        free(out);
+            k->in[n] &= (uint8_t)~k->out[n];
     }
     for (int n = 0; n < k->n; n++)
         k->in[n] &= (uint8_t)~k->caught[n];
@@ -175,8 +173,10 @@ static void check_unused(struct rt_compiler *c)
     const struct rt_policy *p = c->p;
     bool *used = calloc((size_t)p->n_node + 1, sizeof *used);
 
-    if (used == NULL)
-        return; /* a warning less */
+    if (used == NULL) {
+        c->err = BASE_ENOMEM;
+        return;
+    }
     for (int i = p->n_node - 1; i >= 0; i--) {
         const struct rt_node *n = &p->node[i];
         const struct rt_pairs *a = &n->reach, *b = &n->reach_below;
@@ -200,12 +200,13 @@ void rt_check_egress(struct rt_compiler *c)
     struct cells k = {.n = p->n_node};
 
     k.of_str = malloc(((size_t)p->n_str + 1) * sizeof *k.of_str);
-    k.mark = calloc(n + 1, 3);
+    k.mark = calloc(n + 1, 4);
     if (k.of_str == NULL || k.mark == NULL) {
         c->err = BASE_ENOMEM;
     } else {
         k.in = k.mark + n;
-        k.caught = k.in + n;
+        k.out = k.in + n;
+        k.caught = k.out + n;
         for (size_t i = 0; i < n; i++)
             k.of_str[p->node[i].str] = (int)i;
         for (int r = 0; r < p->n_rule && c->d->n_error < RT_MAX_DIAG; r++) {

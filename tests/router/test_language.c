@@ -142,7 +142,29 @@ static const struct {
     {HEAD RULE("Vehicle.Speed: { gt: 3 }"), 4, 39, "is not declared; write signals"},
     {HEAD RULE("budget.data.left: { gt: 3 }"), 4, 39, "unknown key 'budget.data.left'"},
 
+    {TOP("targets2: 1\n"), 4, 1, "unknown key 'targets2'"},
+    {TOP("callers: { \"a b\": { match: { uid: 1 } } }\n"), 4, 12, "characters"},
+    {TOP("callers: [nav]\n"), 4, 10, "'callers' takes names"},
+    {TOP("callers: { nav: { match: 5 } }\n"), 4, 26, "'match' takes"},
+    {TOP("callers: { nav: { match: { uid: 1 }, quota: 5 } }\n"), 4, 45, "a quota says"},
+    {TOP("callers: { nav: { match: { uid: 1 }, labels: public.a } }\n"), 4, 46, "'labels' takes"},
+    {TOP("callers: { nav: { match: { key_sha256: "
+         "zz0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f } } }\n"),
+     4, 40, "64 digits"},
+    {TOP("budgets: { data: 5 }\n"), 4, 18, "a mapping"},
+    {TOP("budgets: { data: { unit: bytes, limit: 1, per: {} } }\n"), 4, 48, "[sim, day]"},
+    {TOP("budgets: { data: { unit: bytes, limit: 1, per: day, targets: cloud } }\n"), 4, 62,
+     "list"},
+    {TOP("budgets: { data: { unit: bytes, limit: 1, per: day, targets: [[cloud]] } }\n"), 4, 63,
+     "not a list"},
+    {TOP("consents: { c: trip }\n"), 4, 16, "a mapping"},
+    {TOP("signals: { Vehicle.Speed: number }\n"), 4, 27, "a mapping"},
+    {TOP("signals: { vehicle.moving: { max_age_ms: 5, type: boolean } }\n"), 4, 12, "only max_age"},
+
     /* share */
+    {TOP("share: { edge: 0.7, moves: 5 }\n"), 4, 8, "a share is"},
+    {TOP("share: { edge: 0.7, moves: [{ rule: a, fact: [b], min: 0, max: 1 }] }\n"), 4, 46, "list"},
+    {TOP("share: { edge: -1, moves: [] }\n"), 4, 16, "0 to 1"},
     {TOP("share: 0.7\n"), 4, 8, "a share is"},
     {TOP("share: { edge: 1.2, moves: [] }\n"), 4, 16, "0 to 1"},
     {TOP("share: { edge: 0.7, over: 0, moves: [] }\n"), 4, 27, "must be 1 to"},
@@ -627,6 +649,7 @@ static void the_including_file_wins(void **state)
     decides(p, &f, "shops"); /* the line's words: no caller */
     f.cls[0] = "secret";
     decides(p, &f, "guard");
+    assert_true(rt_policy_target(p, 0)->prompt);
     /* The hash tells each text and each name. */
     uint8_t first[32];
     memcpy(first, rt_policy_hash(p), sizeof first);
@@ -697,6 +720,25 @@ static void includes_form_a_tree_without_circles(void **state)
     struct rt_policy *p = NULL;
     assert_int_equal(sources(&p, src, 4), 0);
     assert_true(rt_policy_budget(p, 0)->limit > 1.5);
+    rt_policy_free(p);
+    /* What both declare is the includer's: signals, consents, callers, an overridable target. */
+    struct rt_source both[] = {
+        source("top",
+               V "include: [base]\nsignals: { Vehicle.A: { type: text } }\n"
+                 "consents: { c: { lapses: day } }\ncallers: { nav: { match: { uid: 2 } } }\n"
+                 "targets: { t: { modes: [hidden] } }\nrules: [{ name: r, route: local, when: { "
+                 "Vehicle.A: w, consent.c: true } }]\n"),
+        source("base",
+               V "signals: { Vehicle.A: { type: number } }\n"
+                 "consents: { c: { lapses: trip } }\ncallers: { nav: { match: { uid: 1 } } }\n"
+                 "targets: { t: { modes: [prompt], overridable: true } }\n"),
+    };
+    assert_int_equal(sources(&p, both, 2), 0);
+    assert_int_equal(rt_policy_signal(p, 0)->type, RT_FACT_STR);
+    assert_int_equal(rt_policy_own(p, 1)->type, RT_FACT_STR);
+    assert_int_equal(rt_policy_consent(p, 0)->lapses, RT_DAY);
+    assert_int_equal(rt_policy_caller(p, 0)->uid, 2);
+    assert_true(rt_policy_n_target(p) == 1 && rt_policy_target(p, 0)->hidden);
     rt_policy_free(p);
     src[1] = source("base", V "include: [a]\n");
     assert_int_equal(sources(&p, src, 4), BASE_EFORMAT);

@@ -205,6 +205,24 @@ static const struct {
     {WHEN("link.rtt_ms: .nan"), 7, 20, "needs a number"},
     {WHEN("link.rtt_ms: 1e999"), 7, 20, "needs a number"},
     {WHEN("link.rtt_ms: .5"), 7, 20, "needs a number"},
+    {WHEN("link.rtt_ms: 5."), 7, 20, "needs a number"},
+    {WHEN("link.rtt_ms: 05"), 7, 20, "needs a number"},
+    {WHEN("link.rtt_ms: 1e"), 7, 20, "needs a number"},
+    {WHEN("link.rtt_ms: 1e+5x"), 7, 20, "needs a number"},
+    {WHEN("link.rtt_ms: \"5\""), 7, 20, "in quotes"},
+    {WHEN("link.rtt_ms: { lt: [5] }"), 7, 26, "not a list"},
+    {WHEN("link.rtt_ms: { in: [1.5, 1.5] }"), 7, 32, "twice"},
+    {WHEN("link.rtt_ms: { between: 5 }"), 7, 31, "two numbers"},
+    {WHEN("request.stream: [true]"), 7, 23, "in: [ … ]"},
+    {WHEN("request.stream: { eq: {} }"), 7, 29, "not a mapping"},
+    {WHEN("caller: \"a\xEF\xBF\xBE\""), 7, 17, "no character"},
+    {WHEN("caller: \"\""), 7, 15, "1 to 512 bytes"},
+    {WHEN("caller: \"\xE2\x80\xA8\""), 7, 16, "control"},
+    {WHEN("caller: \"\xE2\x80\x8E\""), 7, 16, "direction"},
+    {WHEN("caller: \"\xE2\x81\xA6\""), 7, 16, "direction"},
+    {WHEN("caller: \"\xED\xA0\x80\""), 7, 16, "not UTF-8"},
+    {WHEN("caller: \"\xE2\x28\xA1\""), 7, 16, "not UTF-8"},
+    {WHEN("caller: \"\xF4\x90\x80\x80\""), 7, 16, "not UTF-8"},
     {WHEN("link.state: dwon"), 7, 19, "did you mean 'down'?"},
     {WHEN("link.state: { not: dwon }"), 7, 26, "did you mean 'down'?"},
     {WHEN("any: { link.state: up }"), 7, 12, "takes a list"},
@@ -382,6 +400,12 @@ static void many_mistakes_are_counted(void **state)
     assert_int_equal(compile(text, &p), BASE_EFORMAT);
     assert_int_equal(diags.n, RT_MAX_DIAG);
     assert_int_equal(diags.n_error, 500);
+    strcpy(text, HEAD "classes: {");
+    for (int i = 0; i < 129; i++)
+        sprintf(text + strlen(text), "a%d: none, ", i);
+    strcat(text, "}\nrules: []\n");
+    assert_int_equal(compile(text, &p), BASE_ELIMIT);
+    assert_non_null(strstr(diags.at[0].msg, "more than 128 keys"));
     free(text);
 }
 
@@ -427,6 +451,9 @@ static void hostile_texts_end(void **state)
         {"", "%a\n", 200000, ""},
         {"", "x", RT_MAX_TEXT_BYTES + 1, ""},
         {HEAD "rules: [", "{name: a, route: local},", 100000, "]"},
+        {HEAD "rules: [[", "[a, b, c], ", 300000, "]]"},
+        {HEAD "rules: [",
+         "[[a,a,a,a,a,a,a,a],[b,b,b,b,b,b,b,b],[c,c,c,c,c,c,c,c],[d,d,d,d,d,d,d,d]],", 16000, "]"},
         {HEAD "rules: [{name: a, when: {caller: {in: [", "\"x\",", 100000, "]}}}]"},
         {HEAD "rules: [{name: a, when: {all: [", "{caller: x},", 100000, "]}}]"},
     };

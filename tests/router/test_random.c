@@ -871,8 +871,55 @@ static void random_policies_mean_what_they_say(void **state)
     base_buf_fini(&text);
 }
 
+/* Enough thresholds that the numbers narrow the rules: the same rule as by looking at all. */
+static void thresholds_narrow_and_lose_nothing(void **state)
+{
+    (void)state;
+    enum { N_RULE = 700, N_TRY = 4000 };
+    struct base_buf text;
+    struct rt_policy *p = NULL;
+    base_buf_init(&text, 1 << 20);
+    base_buf_str(
+        &text, "waypost_policy: 1\nversion: v\nsignals: { Vehicle.A: { type: number } }\nrules:\n");
+    for (int i = 0; i < N_RULE; i++)
+        base_buf_printf(
+            &text,
+            "  - { name: r%d, route: refuse, when: { request.prompt_tokens: { %s: %d, %s: "
+            "%d }, Vehicle.A: { %s: %d.5 }, confidence: { %s: 0.%d } } }\n",
+            i, i % 2 ? "ge" : "gt", i / 2 * 3, i % 3 ? "lt" : "le", i / 2 * 3 + 4 + i % 2,
+            i % 2 ? "lt" : "ge", 10 + i % 7, i % 4 ? "gt" : "le", 1 + i % 9);
+    int err = rt_policy_compile(&p, (const char *)text.data, text.len, &diags);
+    if (err != 0)
+        print_message("# %d:%d %s\n", diags.at[0].line, diags.at[0].col, diags.at[0].msg);
+    assert_int_equal(err, 0);
+    assert_non_null(p->fast);
+    static struct rt_env env;
+    int matched = 0;
+    for (int k = 0; k < N_TRY; k++) {
+        struct rt_facts f = {0};
+        struct rt_named own = {"Vehicle.A", RT_FACT_REAL, {.have = rnd(9) > 0, .r = rnd(60) / 2.0}};
+        struct rt_decision d;
+        f.v[RT_F_REQ_PROMPT_TOK] = (struct rt_value){.have = rnd(9) > 0, .i = rnd(1100) - 20};
+        f.v[RT_F_CONFIDENCE] = (struct rt_value){.have = rnd(9) > 0, .r = rnd(12) / 10.0};
+        if (rnd(50) == 0)
+            f.v[RT_F_REQ_PROMPT_TOK].i = rnd(2) ? INT64_MIN : INT64_MAX;
+        f.named = &own;
+        f.n_named = 1;
+        rt_env_init(&env, p, &f);
+        rt_decide(p, &f, &d);
+        assert_int_equal(d.rule_index, rt_first_rule(p, &env));
+        matched += d.rule_index >= 0;
+    }
+    assert_true(matched > N_TRY / 10);
+    rt_policy_free(p);
+    base_buf_fini(&text);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_policies_mean_what_they_say)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(thresholds_narrow_and_lose_nothing),
+        cmocka_unit_test(random_policies_mean_what_they_say),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

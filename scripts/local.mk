@@ -18,6 +18,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/compare-llamacpp \
 	scripts/compare-lora \
 	scripts/compare-quantize \
+	scripts/coverage-router \
 	scripts/fetch-model \
 	scripts/fuzz \
 	scripts/make-certs \

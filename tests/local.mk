@@ -18,6 +18,7 @@ if !ENGINE_ONLY
 include tests/wire/local.mk
 include tests/ledger/local.mk
 include tests/router/local.mk
+include tests/store/local.mk
 include tests/net/local.mk
 include tests/uplink/local.mk
 include tests/api/local.mk

@@ -7,6 +7,7 @@
 
 int ctl_model(int argc, char **argv);  /* model info|bench|perplexity */
 int ctl_policy(int argc, char **argv); /* policy check|explain|test|simulate|diff|tune … */
+int ctl_policy_keys(int argc, char **argv); /* policy keygen|sign|verify; -1: none of them */
 int ctl_ledger(int argc, char **argv); /* ledger show|verify */
 int ctl_certs(int argc, char **argv);  /* certs */
 

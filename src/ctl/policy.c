@@ -22,6 +22,7 @@ static const char help[] =
     "       waypostctl policy reach FILE [--json]\n"
     "       waypostctl policy diff FILE OTHER [--all] [--effort N] [--json] [--color=...]\n"
     "       waypostctl policy facts\n"
+    "       waypostctl policy keygen|sign|verify --help\n"
     "\n"
     "check    compiles FILE and prints every mistake as FILE:LINE:COLUMN.\n"
     "explain  shows, rule by rule, how a request with these facts would be decided.\n"
@@ -244,6 +245,10 @@ static bool parse(int argc, char **argv, unsigned takes, struct ctl_policy_args 
 int ctl_policy(int argc, char **argv)
 {
     struct ctl_policy_args a = {.coverage = -1.0, .effort = 200000000, .holdout = 0.2};
+    const int keys = ctl_policy_keys(argc, argv);
+
+    if (keys >= 0)
+        return keys;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {

@@ -49,7 +49,7 @@ static void headers_add(struct edge_req *r)
     net_req_add_header(r->http, "x-waypost-route", rt_mode_str(r->route));
     net_req_add_header(r->http, "x-waypost-rule", r->dec.rule != NULL ? r->dec.rule : "");
     net_req_add_header(r->http, "x-waypost-tier", edge_tier_str(r->answer.tier));
-    net_req_add_header(r->http, "x-waypost-policy", r->e->policy_label);
+    net_req_add_header(r->http, "x-waypost-policy", r->policy->label);
 }
 
 static struct api_route route_of(const struct edge_req *r)
@@ -60,7 +60,7 @@ static struct api_route route_of(const struct edge_req *r)
         .route = rt_mode_str(r->route),
         .rule = r->dec.rule,
         .tier = edge_tier_str(a->tier),
-        .policy = r->e->policy_label,
+        .policy = r->policy->label,
         .because = r->fallback_why[0] != '\0'                            ? r->fallback_why
                    : r->dec.because != NULL && r->dec.because[0] != '\0' ? r->dec.because
                                                                          : NULL,

@@ -6,13 +6,14 @@
 #include "api/chat.h"
 #include "base/clock.h"
 #include "edge/edge.h"
+#include "edge/policy_api.h"
 #include "edge/request.h"
 #include "edge/uplink_link.h"
 
 enum { API_PAGE_BYTES = 1 << 20 };
 
-static void error_reply(struct net_req *r, int status, const char *type, const char *code,
-                        const char *message)
+void edge_api_error(struct net_req *r, int status, const char *type, const char *code,
+                    const char *message)
 {
     struct api_error e = {.status = status, .type = type, .code = code};
     struct base_buf b;
@@ -32,12 +33,12 @@ static void completions(struct edge *e, struct net_req *r, bool is_chat)
      */
     const char *type = net_req_header(r, "content-type");
     if (type == NULL || strncasecmp(type, "application/json", 16) != 0) {
-        error_reply(r, 415, "invalid_request_error", "content_type",
-                    "The body must be sent as content-type: application/json.");
+        edge_api_error(r, 415, "invalid_request_error", "content_type",
+                       "The body must be sent as content-type: application/json.");
         return;
     }
     if (e->draining) {
-        error_reply(r, 503, "server_error", "shutting_down", "The daemon is stopping.");
+        edge_api_error(r, 503, "server_error", "shutting_down", "The daemon is stopping.");
         return;
     }
     edge_req_accept(e, r, is_chat);
@@ -63,7 +64,7 @@ static void models(struct edge *e, struct net_req *r)
     if (api_models_write(name, 1 + e->adapters.n, base_clock_real_us() / 1000000, &b) == 0)
         net_req_reply(r, 200, "application/json", b.data, b.len);
     else
-        error_reply(r, 500, "server_error", NULL, "out of memory");
+        edge_api_error(r, 500, "server_error", NULL, "out of memory");
     base_buf_fini(&b);
 }
 
@@ -85,11 +86,12 @@ static void readyz(struct edge *e, struct net_req *r)
     base_buf_init(&b, API_PAGE_BYTES);
     if (!ready)
         net_req_add_header(r, "retry-after", "1");
-    if (base_buf_printf(&b, "{\"ready\":%s,\"uplink\":\"%s\"}\n", ready ? "true" : "false",
-                        uplink) == 0)
+    base_buf_printf(&b, "{\"ready\":%s,\"uplink\":\"%s\",\"policy\":", ready ? "true" : "false",
+                    uplink);
+    if (edge_policy_brief(e, &b) == 0 && base_buf_str(&b, "}\n") == 0)
         net_req_reply(r, ready ? 200 : 503, "application/json", b.data, b.len);
     else
-        error_reply(r, 500, "server_error", NULL, "out of memory");
+        edge_api_error(r, 500, "server_error", NULL, "out of memory");
     base_buf_fini(&b);
 }
 
@@ -100,7 +102,7 @@ static void metrics(struct edge *e, struct net_req *r)
     if (edge_metrics_write(e, &b) == 0)
         net_req_reply(r, 200, "text/plain; version=0.0.4", b.data, b.len);
     else
-        error_reply(r, 500, "server_error", NULL, "out of memory");
+        edge_api_error(r, 500, "server_error", NULL, "out of memory");
     base_buf_fini(&b);
 }
 
@@ -111,6 +113,10 @@ static const struct {
     {"/v1/chat/completions", "POST", chat},
     {"/v1/completions", "POST", complete},
     {"/v1/models", "GET", models},
+    {"/v1/policy", "GET", edge_policy_api_get},
+    {"/v1/policy/reload", "POST", edge_policy_api_reload},
+    {"/v1/policy/check", "POST", edge_policy_api_check},
+    {"/v1/policy/rollback", "POST", edge_policy_api_roll_back},
     {"/healthz", "GET", healthz},
     {"/readyz", "GET", readyz},
     {"/metrics", "GET", metrics},
@@ -127,9 +133,9 @@ void edge_api_handle(struct net_req *r, void *arg)
             return;
         }
         net_req_add_header(r, "allow", route[i].method);
-        error_reply(r, 405, "invalid_request_error", "method_not_allowed",
-                    "This path does not take this method.");
+        edge_api_error(r, 405, "invalid_request_error", "method_not_allowed",
+                       "This path does not take this method.");
         return;
     }
-    error_reply(r, 404, "invalid_request_error", "not_found", "There is no such path.");
+    edge_api_error(r, 404, "invalid_request_error", "not_found", "There is no such path.");
 }

@@ -9,6 +9,7 @@
 
 #include "edge/adapter.h"
 #include "edge/caller.h"
+#include "edge/policy.h"
 
 #define AT(f) offsetof(struct edge_config, f)
 #define MIB (1024.0 * 1024.0)
@@ -87,6 +88,16 @@ const struct base_opt edge_opt[] = {
 
     {"policy.file", BASE_OPT_STR, AT(policy_file), 0, 0, "", NULL, NULL,
      "The routing policy; empty or broken: every request stays on the device."},
+    {"policy.key", BASE_OPT_LIST, AT(policy_key), 0, STORE_MAX_KEY, NULL, NULL, NULL,
+     "An Ed25519 public key, 64 hex digits. With one or more, a policy must be signed by one of them "
+     "(FILE.sig), and its serial number may never fall."},
+    {"policy.state_dir", BASE_OPT_STR, AT(policy_state_dir), 0, 0, "", NULL, NULL,
+     "Folder that remembers the highest serial number and copies of the last two good policies; only the "
+     "daemon's user may write to it. Needed with policy.key. Empty: nothing survives a restart."},
+    {"policy.watch_ms", BASE_OPT_INT, AT(policy_watch_ms), 0, 3600000, "1000", "ms", NULL,
+     "How often the policy's files are looked at for changes; 0: only SIGHUP and the API load it again."},
+    {"policy.shadow", BASE_OPT_STR, AT(policy_shadow), 0, 0, "", NULL, NULL,
+     "A second policy that decides beside the first, for the log and the metrics only."},
     {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,
      "First local tokens held back to measure model.confidence, where the policy asks for it."},
     {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
@@ -182,7 +193,13 @@ int edge_config_check(const void *cfg, struct base_err *err)
                             "is above limit.deadline_ms (%lld)", (long long)c->limit_deadline_ms);
     if (strcmp(c->http_addr, "none") == 0 && strcmp(c->http_socket, "none") == 0)
         return base_err_set(err, BASE_EINVAL, "http.addr", "no listener is left");
-    int rc = edge_callers_parse(&callers, &c->caller, err);
+    struct store_opt keys;
+    int rc = edge_policy_keys(c, &keys, err);
+    if (rc == 0 && keys.n_key > 0 && c->policy_state_dir[0] == '\0')
+        rc = base_err_set(err, BASE_EINVAL, "policy.key",
+                          "needs policy.state_dir: a serial number must outlive a restart");
+    if (rc == 0)
+        rc = edge_callers_parse(&callers, &c->caller, err);
     edge_callers_fini(&callers);
     if (rc == 0)
         rc = edge_adapters_check(&c->adapter, c->model_name, err);

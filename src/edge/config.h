@@ -21,7 +21,9 @@ struct edge_config {
     int64_t engine_cache_bytes, engine_cache_entries, engine_cache_age_ms;
     int engine_kv; /* enum edge_kv */
 
-    char *policy_file;
+    char *policy_file, *policy_shadow, *policy_state_dir;
+    struct base_strlist policy_key;
+    int64_t policy_watch_ms;
     int64_t router_confidence_tok;
     struct base_strlist caller, target, adapter;
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "edge/shadow.h"
 
 struct edge_dlog {
     char *path;
@@ -149,7 +150,7 @@ static json_t *decision_json(const struct edge_req *r)
     const struct rt_outcome *w = &r->dec.route;
     json_t *o = json_object();
     put(o, "rule", r->dec.rule != NULL ? json_string(r->dec.rule) : NULL);
-    put(o, "policy", json_string(r->e->policy_label));
+    put(o, "policy", json_string(r->policy->label));
     put(o, "route", json_string(rt_mode_str(w->mode)));
     put(o, "fallback", json_string(rt_mode_str(r->dec.fallback.mode)));
     if (w->target != NULL)
@@ -191,6 +192,7 @@ static char *line_make(const struct edge_req *r, enum edge_result result, int ht
     put(o, "facts", facts_json(r));
     if (r->dec.rule != NULL) /* refused before it came to a decision */
         put(o, "decision", decision_json(r));
+    put(o, "shadow", edge_shadow_json(r));
     put(o, "outcome", outcome_json(r, result, http_status));
     char *s = json_dumps(o, JSON_COMPACT);
     json_decref(o);

@@ -7,6 +7,7 @@
 #include "edge/caller.h"
 #include "edge/config.h"
 #include "edge/metrics.h"
+#include "edge/policy.h"
 #include "engine/sched.h"
 #include "net/local/http.h"
 #include "net/local/loop.h"
@@ -34,9 +35,7 @@ struct edge {
     struct eng_sched *sched;
     struct net_watch *sched_watch;
 
-    struct rt_policy *policy_own;   /* NULL: none or broken */
-    const struct rt_policy *policy; /* never NULL */
-    char policy_label[128];         /* version and hash, for the header */
+    struct edge_policies *policies;
     struct rt_detect *detect;
 
     struct edge_uplink *uplink; /* NULL: nothing can leave */

@@ -33,14 +33,14 @@ static bool confidence_matters(const struct edge_req *r)
 {
     struct rt_facts f = r->facts;
     struct rt_value *v = &f.v[RT_F_MODEL_CONFIDENCE];
-    if (!rt_policy_uses(r->e->policy, RT_F_MODEL_CONFIDENCE) || v->have || r->api.hint != NULL ||
+    if (!rt_policy_uses(r->policy->rt, RT_F_MODEL_CONFIDENCE) || v->have || r->api.hint != NULL ||
         r->answer.first_us != 0 || r->fallback_why[0] != '\0')
         return false;
     v->have = true;
     for (int i = 0; i <= PROBES; i++) {
         struct rt_decision d;
         v->r = (double)i / PROBES;
-        rt_decide(r->e->policy, &f, &d);
+        rt_decide(r->policy->rt, &f, &d);
         if (d.route.mode != RT_LOCAL)
             return true;
     }

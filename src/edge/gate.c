@@ -9,7 +9,7 @@ static int check(const struct edge_req *r, struct base_err *err)
 {
     const struct rt_outcome *o = &r->dec.route;
     struct rt_decision again = {0};
-    rt_decide(r->e->policy, &r->facts, &again);
+    rt_decide(r->policy->rt, &r->facts, &again);
     bool leaves = o->mode == RT_PROMPT || o->mode == RT_HIDDEN;
     bool agree = again.route.mode == o->mode && again.rule_index == r->dec.rule_index &&
                  again.route.layer == o->layer && again.route.max_bytes == o->max_bytes &&
@@ -40,7 +40,7 @@ static int record_fill(const struct edge_req *r, struct ipc_release *rel, struct
 {
     const struct rt_outcome *o = &r->dec.route;
     memcpy(rel->decision_id, r->decision_id, sizeof rel->decision_id);
-    memcpy(rel->policy_hash, rt_policy_hash(r->e->policy), sizeof rel->policy_hash);
+    memcpy(rel->policy_hash, rt_policy_hash(r->policy->rt), sizeof rel->policy_hash);
     int rc = text_copy(rel->rule, r->dec.rule, "rule's name", err);
     if (rc == 0)
         rc = text_copy(rel->target, o->target, "target's name", err);

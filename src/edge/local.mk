@@ -15,10 +15,13 @@ waypost_edge_SOURCES = \
 	src/edge/launcher.c src/edge/launcher.h \
 	src/edge/main.c \
 	src/edge/metrics.c src/edge/metrics.h \
+	src/edge/policy.c src/edge/policy.h \
+	src/edge/policy_api.c src/edge/policy_api.h \
 	src/edge/request.c src/edge/request.h \
 	src/edge/seal.c src/edge/seal.h \
+	src/edge/shadow.c src/edge/shadow.h \
 	src/edge/uplink_link.c src/edge/uplink_link.h
 waypost_edge_CPPFLAGS = $(AM_CPPFLAGS) -DWP_BINDIR='"$(bindir)"'
 waypost_edge_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(SECCOMP_CFLAGS)
-waypost_edge_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(WIRE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) \
+waypost_edge_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(WIRE_LIBS) $(STORE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) \
 	$(SECCOMP_LIBS) $(JANSSON_LIBS) $(BASE_LIBS)

@@ -19,85 +19,15 @@
 #include "edge/seal.h"
 #include "edge/uplink_link.h"
 
-enum { POLICY_MAX_BYTES = RT_MAX_TEXT_BYTES, POLICY_HASH_SHOWN = 6 };
-
 static bool
     only_checking; /* --check-config: a broken policy is an error, not a reason to stay local */
-
-/* --- policy ---------------------------------------------------------------------------------- */
-
-static int file_read(const char *path, struct base_buf *out, struct base_err *err)
-{
-    char chunk[8192];
-    size_t n;
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return base_err_set(err, BASE_EIO, path, "cannot open: %s", strerror(errno));
-    while ((n = fread(chunk, 1, sizeof chunk, f)) > 0 && base_buf_add(out, chunk, n) == 0)
-        ;
-    int rc = out->err != 0 ? base_err_set(err, out->err, path, "%s", base_code_str(out->err))
-             : ferror(f)   ? base_err_set(err, BASE_EIO, path, "cannot read: %s", strerror(errno))
-                           : 0;
-    fclose(f);
-    return rc;
-}
-
-/* *out stays NULL where no file is configured. The first finding is in err, all are logged. */
-static int policy_load(struct rt_policy **out, const char *path, struct base_err *err)
-{
-    struct base_buf text;
-    *out = NULL;
-    if (path[0] == '\0')
-        return 0;
-    struct rt_diags *diags = calloc(1, sizeof *diags);
-    if (diags == NULL)
-        return base_err_set(err, BASE_ENOMEM, path, "out of memory");
-    base_buf_init(&text, POLICY_MAX_BYTES);
-    int rc = file_read(path, &text, err);
-    if (rc == 0) {
-        rc = rt_policy_compile(out, text.data != NULL ? (const char *)text.data : "", text.len,
-                               diags);
-        if (rc != 0)
-            base_err_set(err, rc, path, "the policy is broken: %s", base_code_str(rc));
-    }
-    bool first = rc != 0;
-    for (int i = 0; i < diags->n; i++) {
-        const struct rt_diag *d = &diags->at[i];
-        base_log(d->warning ? BASE_LOG_WARN : BASE_LOG_ERROR, "policy", "%s:%d:%d: %s", path,
-                 d->line, d->col, d->msg);
-        if (first && !d->warning) {
-            char place[160];
-            snprintf(place, sizeof place, "%.120s:%d:%d", path, d->line, d->col);
-            base_err_set(err, rc, place, "%s", d->msg);
-            first = false;
-        }
-    }
-    base_buf_fini(&text);
-    free(diags);
-    return rc;
-}
-
-static void policy_start(struct edge *e)
-{
-    struct base_err err = {0};
-    char line[512], hash[2 * POLICY_HASH_SHOWN + 1];
-    if (policy_load(&e->policy_own, e->cfg.policy_file, &err) != 0)
-        base_log_error("policy", "%s; every request stays on the device",
-                       base_err_line(&err, line, sizeof line));
-    e->policy = e->policy_own != NULL ? e->policy_own : rt_policy_none();
-    snprintf(e->policy_label, sizeof e->policy_label, "%.64s sha256:%s",
-             rt_policy_version(e->policy),
-             base_hex(rt_policy_hash(e->policy), POLICY_HASH_SHOWN, hash));
-}
 
 static int config_check(const void *cfg, struct base_err *err)
 {
     const struct edge_config *c = cfg;
     int rc = edge_config_check(cfg, err);
     if (rc == 0 && only_checking) {
-        struct rt_policy *p = NULL;
-        rc = policy_load(&p, c->policy_file, err);
-        rt_policy_free(p);
+        rc = edge_policies_check(c, err);
         if (rc == 0 && access(c->model_path, R_OK) != 0)
             rc = base_err_set(err, BASE_EIO, "model.path", "cannot read %s: %s", c->model_path,
                               strerror(errno));
@@ -232,9 +162,8 @@ static int engine_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    static const enum kern_kv_type kv_type[] = {[EDGE_KV_F16] = KERN_KV_F16,
-                                                [EDGE_KV_F32] = KERN_KV_F32,
-                                                [EDGE_KV_Q8_0] = KERN_KV_Q8_0};
+    static const enum kern_kv_type kv_type[] = {
+        [EDGE_KV_F16] = KERN_KV_F16, [EDGE_KV_F32] = KERN_KV_F32, [EDGE_KV_Q8_0] = KERN_KV_Q8_0};
     struct eng_sched_opt o = {
         .n_thread = c->engine_threads > 0 ? (int)c->engine_threads
                     : cores > 0           ? (int)cores
@@ -285,6 +214,16 @@ static void on_stop_signal(int signo, void *arg)
     net_timer_set(e->drain, e->n_req == 0 ? EDGE_FLUSH_US : e->cfg.process_drain_ms * 1000);
 }
 
+static void on_hup(int signo, void *arg)
+{
+    struct edge *e = arg;
+    (void)signo;
+    int rc = edge_policies_ask(e->policies, EDGE_POLICY_LOAD, NULL, NULL);
+    if (rc != 0 && rc != BASE_EBUSY)
+        base_log_warn("policy", "SIGHUP: %s",
+                      rc == BASE_ENOTFOUND ? "no policy.file is set" : base_code_str(rc));
+}
+
 static int loop_start(struct edge *e, struct base_err *err)
 {
     int rc = net_loop_new(&e->loop, err);
@@ -294,9 +233,10 @@ static int loop_start(struct edge *e, struct base_err *err)
     e->drain = net_timer_new(e->loop, on_drained, e);
     if (e->later == NULL || e->drain == NULL ||
         net_signal(e->loop, SIGTERM, on_stop_signal, e) != 0 ||
-        net_signal(e->loop, SIGINT, on_stop_signal, e) != 0)
+        net_signal(e->loop, SIGINT, on_stop_signal, e) != 0 ||
+        net_signal(e->loop, SIGHUP, on_hup, e) != 0)
         return base_err_set(err, BASE_ENOMEM, "edge", "out of memory");
-    return 0;
+    return edge_policies_run(e->policies, e->loop, err);
 }
 
 static int dlog_start(struct edge *e, struct base_err *err)
@@ -314,6 +254,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_req_fail_all(e, "The daemon is stopping.");
     if (e->later != NULL)
         edge_req_housekeeping(e);
+    edge_policies_stop(e->policies); /* its job may still hold an HTTP request */
     net_http_free(e->http);
     net_watch_free(e->sched_watch);
     eng_sched_free(e->sched);
@@ -324,7 +265,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     net_loop_free(e->loop);
     edge_dlog_close(e->dlog);
     rt_detect_close(e->detect);
-    rt_policy_free(e->policy_own);
+    edge_policies_close(e->policies);
     edge_adapters_close(&e->adapters);
     eng_vocab_free(e->vocab);
     eng_model_close(e->model);
@@ -358,8 +299,8 @@ static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *er
         rc = base_cli_tell_port(e->cfg.http_port_file, port, err);
     if (rc != 0)
         return rc;
-    base_log_info("edge", "ready model=%s policy=%s uplink=%s", e->model_name, e->policy_label,
-                  e->uplink != NULL ? "yes" : "none");
+    base_log_info("edge", "ready model=%s policy=%s uplink=%s", e->model_name,
+                  edge_policies_now(e->policies)->label, e->uplink != NULL ? "yes" : "none");
     rc = net_loop_run(e->loop);
     return rc == 0 ? 0 : base_err_set(err, rc, "edge", "the event loop failed");
 }
@@ -384,9 +325,8 @@ int main(int argc, char **argv)
     }
     base_log_init("waypost-edge", (enum base_log_level)e.cfg.log_level);
     umask(0077);
-    policy_start(&e);
     status = 0;
-    if (edge_run(&e, &launcher, &err) != 0) {
+    if (edge_policies_open(&e.policies, &e.cfg, &err) != 0 || edge_run(&e, &launcher, &err) != 0) {
         base_log_error("edge", "%s", base_err_line(&err, line, sizeof line));
         status = 1;
     }

@@ -51,7 +51,7 @@ static void counter(struct base_buf *b, const char *name, const char *help, uint
 static void gauge(struct base_buf *b, const char *name, const char *help, double v)
 {
     head(b, name, "gauge", help);
-    base_buf_printf(b, "%s %.9g\n", name, v);
+    base_buf_printf(b, "%s %.15g\n", name, v);
 }
 
 static void histogram(struct base_buf *b, const char *name, const char *help,
@@ -80,6 +80,45 @@ static void requests(struct base_buf *b, const struct edge_metrics *m)
     for (unsigned i = 1; i < 4; i++)
         base_buf_printf(b, "waypost_answers_total{tier=\"%s\"} %" PRIu64 "\n", edge_tier_str(i),
                         m->tier[i]);
+}
+
+static void shadow(struct base_buf *b, const struct edge_metrics *m)
+{
+    head(b, "waypost_shadow_decisions_total", "counter",
+         "Decisions by the policy's route and its shadow's.");
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < 4; k++)
+            base_buf_printf(
+                b, "waypost_shadow_decisions_total{route=\"%s\",shadow=\"%s\"} %" PRIu64 "\n",
+                rt_mode_str((enum rt_mode)i), rt_mode_str((enum rt_mode)k), m->shadow[i][k]);
+    }
+    counter(b, "waypost_shadow_differences_total",
+            "Decisions whose route, target or parameters the shadow had otherwise.",
+            m->shadow_differs);
+}
+
+static void policy(struct base_buf *b, const struct edge *e)
+{
+    const struct edge_policy_info *p = edge_policies_info(e->policies);
+    const struct edge_policy *now = edge_policies_now(e->policies);
+    char hex[2 * BASE_SHA256_BYTES + 1];
+    head(b, "waypost_policy_info", "gauge", "The policy in force.");
+    base_buf_printf(b, "waypost_policy_info{version=\"%s\",sha256=\"%s\",state=\"%s\"} 1\n",
+                    rt_policy_version(now->rt),
+                    base_hex(rt_policy_hash(now->rt), BASE_SHA256_BYTES, hex),
+                    edge_policy_state_str(p->state));
+    gauge(b, "waypost_policy_generation", "Policies put into force since start.",
+          (double)p->generation);
+    gauge(b, "waypost_policy_serial", "Serial number of the signed policy in force; 0: not signed.",
+          (double)now->serial);
+    head(b, "waypost_policy_reloads_total", "counter", "Loads and roll-backs, by how they ended.");
+    for (int i = 0; i < EDGE_POLICY_N_RESULT; i++)
+        base_buf_printf(b, "waypost_policy_reloads_total{result=\"%s\"} %" PRIu64 "\n",
+                        edge_policy_result_str((enum edge_policy_result)i), p->ended[i]);
+    gauge(b, "waypost_policy_last_reload_success", "1: the last load found a good policy.",
+          p->have_last && p->last_err.code == 0);
+    gauge(b, "waypost_policy_last_reload_timestamp_seconds", "When it was; 0: never.",
+          p->have_last ? (double)p->last_us / 1e6 : 0);
 }
 
 int edge_metrics_write(const struct edge *e, struct base_buf *b)
@@ -128,6 +167,9 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
             s.n_cache_evicted);
     gauge(b, "waypost_engine_cache_bytes", "K/V kept of ended requests.", (double)s.cache_bytes);
     gauge(b, "waypost_engine_cache_entries", "Ended requests of which K/V is kept.", s.n_cache);
+    policy(b, e);
+    if (e->cfg.policy_shadow[0] != '\0')
+        shadow(b, m);
     gauge(b, "waypost_uplink_ready", "1 while an uplink process is ready.",
           edge_uplink_ready(e->uplink) ? 1 : 0);
     return b->err;

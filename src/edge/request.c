@@ -11,6 +11,7 @@
 #include "edge/decision_log.h"
 #include "edge/facts.h"
 #include "edge/form.h"
+#include "edge/shadow.h"
 #include "edge/uplink_link.h"
 
 enum {
@@ -87,6 +88,7 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     e->metrics.prompt_tok += (uint64_t)r->n_prompt;
     e->metrics.answer_tok += (uint64_t)r->answer.n_tok;
     edge_metrics_total(&e->metrics, total_us);
+    edge_shadow_count(r);
     edge_dlog_write(e->dlog, r, result, http_status);
     base_log_info("request",
                   "id=%s caller=%s route=%s rule=%s tier=%s result=%s status=%d tokens=%d "
@@ -194,6 +196,8 @@ static void req_free(struct edge_req *r)
     net_timer_free(r->patience);
     free(r->prompt);
     eng_grammar_unref(r->form);
+    edge_policy_unref(r->policy);
+    edge_policy_unref(r->shadow);
     base_arena_fini(&r->arena);
     free(r);
 }
@@ -359,7 +363,8 @@ void edge_req_sampling(const struct edge_req *r, struct eng_sample_params *out)
 bool edge_req_decide(struct edge_req *r)
 {
     enum rt_mode before = r->route;
-    rt_decide(r->e->policy, &r->facts, &r->dec);
+    rt_decide(r->policy->rt, &r->facts, &r->dec);
+    edge_shadow_decide(r);
     r->route = r->dec.route.mode;
     return r->route != before;
 }
@@ -515,6 +520,8 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     r->e = e;
     r->http = http;
     r->model_name = e->model_name;
+    r->policy = edge_policy_ref(edge_policies_now(e->policies));
+    r->shadow = edge_policy_ref(edge_policies_shadow(e->policies));
     r->start_us = base_clock_mono_us();
     r->created_us = base_clock_real_us();
     r->api.is_chat = is_chat;

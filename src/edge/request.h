@@ -40,8 +40,10 @@ struct edge_req {
     struct net_timer *deadline;
     struct net_timer *patience; /* with a cloud that owes us something */
 
+    struct edge_policy *policy; /* held from beginning to end */
+    struct edge_policy *shadow; /* decides beside it; NULL: none */
     struct rt_facts facts;
-    struct rt_decision dec;
+    struct rt_decision dec, shadow_dec;
     enum rt_mode route;    /* as it is being carried out: a fallback changes it */
     char fallback_why[96]; /* "" or why the route was left */
 

@@ -52,6 +52,8 @@ struct api_request {
     int64_t deadline_ms;    /* metadata.deadline_ms; -1: none */
     const char *data_class; /* metadata.data_class; NULL: none */
     const char *hint;       /* metadata.route; NULL: none */
+    const char *session;    /* metadata.session; NULL: none */
+    const char *language;   /* metadata.language; NULL: none */
     size_t content_bytes;
 };
 

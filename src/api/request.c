@@ -113,6 +113,10 @@ static int get_metadata(struct api_parse *p, const json_t *v)
         rc = api_copy_text(p, s, "metadata.data_class", &p->r->data_class, NULL);
     if (rc == 0 && (s = json_object_get(v, "route")) != NULL)
         rc = api_copy_text(p, s, "metadata.route", &p->r->hint, NULL);
+    if (rc == 0 && (s = json_object_get(v, "session")) != NULL)
+        rc = api_copy_text(p, s, "metadata.session", &p->r->session, NULL);
+    if (rc == 0 && (s = json_object_get(v, "language")) != NULL)
+        rc = api_copy_text(p, s, "metadata.language", &p->r->language, NULL);
     if (rc == 0 && (s = json_object_get(v, "deadline_ms")) != NULL) {
         int ms = 0, used = 0;
         if (sscanf(json_string_value(s), "%8d%n", &ms, &used) != 1 || ms < 1 ||

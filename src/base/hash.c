@@ -11,6 +11,17 @@ int base_sha256(const void *p, size_t n_bytes, uint8_t out[BASE_SHA256_BYTES])
     return 0;
 }
 
+int base_hmac_sha256(const void *key, size_t key_bytes, const void *p, size_t n_bytes,
+                     uint8_t out[BASE_SHA256_BYTES])
+{
+    size_t len = 0;
+    if (EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_bytes, p, n_bytes, out,
+                  BASE_SHA256_BYTES, &len) == NULL ||
+        len != BASE_SHA256_BYTES)
+        return BASE_EINTERNAL;
+    return 0;
+}
+
 static void canonical(XXH128_hash_t h, uint8_t out[BASE_XXH128_BYTES])
 {
     XXH128_canonical_t c;

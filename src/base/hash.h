@@ -13,6 +13,10 @@ enum { BASE_SHA256_BYTES = 32, BASE_XXH128_BYTES = 16 };
 /* BASE_EINTERNAL when libcrypto refuses (no such digest). */
 int base_sha256(const void *p, size_t n_bytes, uint8_t out[BASE_SHA256_BYTES]) BASE_MUST_CHECK;
 
+/* HMAC (RFC 2104) with SHA-256. BASE_EINTERNAL. */
+int base_hmac_sha256(const void *key, size_t key_bytes, const void *p, size_t n_bytes,
+                     uint8_t out[BASE_SHA256_BYTES]) BASE_MUST_CHECK;
+
 /* XXH3-128 in canonical (big-endian) byte order. */
 void base_xxh128(const void *p, size_t n_bytes, uint8_t out[BASE_XXH128_BYTES]);
 uint64_t base_xxh64(const void *p, size_t n_bytes);

@@ -23,7 +23,7 @@ struct edge_config {
 
     char *policy_file, *policy_shadow, *policy_state_dir;
     struct base_strlist policy_key;
-    int64_t policy_watch_ms;
+    int64_t policy_watch_ms, history_turns, history_age_ms;
     int64_t router_confidence_tok;
     struct base_strlist caller, target, adapter;
 

@@ -189,6 +189,8 @@ static char *line_make(const struct edge_req *r, enum edge_result result, int ht
     put(o, "time", json_string(base_clock_iso8601(r->created_us, time)));
     put(o, "request_id", json_string(r->id));
     put(o, "decision_id", json_string(base_hex(r->decision_id, sizeof r->decision_id, id)));
+    if (r->turn.have_key)
+        put(o, "session", json_string(r->turn.session));
     put(o, "facts", facts_json(r));
     if (r->dec.rule != NULL) /* refused before it came to a decision */
         put(o, "decision", decision_json(r));

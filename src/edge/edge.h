@@ -17,6 +17,7 @@
 struct edge_req;
 struct edge_uplink;
 struct edge_dlog;
+struct edge_history;
 
 enum { EDGE_FLUSH_US = 50000 }; /* on the way down: for last answers to reach the kernel */
 
@@ -36,6 +37,7 @@ struct edge {
     struct net_watch *sched_watch;
 
     struct edge_policies *policies;
+    struct edge_history *history;
     struct rt_detect *detect;
 
     struct edge_uplink *uplink; /* NULL: nothing can leave */

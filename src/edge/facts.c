@@ -2,8 +2,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "edge/language.h"
 #include "edge/uplink_link.h"
 
 static int class_refuse(struct api_error *e, int status, int code, const char *fmt, ...)
@@ -23,14 +25,17 @@ static int class_refuse(struct api_error *e, int status, int code, const char *f
     return code;
 }
 
-static void class_add(struct rt_facts *f, const char *cls)
+/* false: there is no room for it. */
+static bool class_add(struct rt_facts *f, const char *cls)
 {
     for (int i = 0; i < f->n_cls; i++) {
         if (strcmp(f->cls[i], cls) == 0)
-            return;
+            return true;
     }
-    if (f->n_cls < RT_MAX_CLASS)
-        f->cls[f->n_cls++] = cls;
+    if (f->n_cls == RT_MAX_CLASS)
+        return false;
+    f->cls[f->n_cls++] = cls;
+    return true;
 }
 
 /* What a person says in several turns, as one text: a number is often dictated in parts. Returns
@@ -74,6 +79,30 @@ static uint64_t detected(struct edge_req *r)
     return found;
 }
 
+static void set_list(struct rt_facts *f, enum rt_fact_id id, const char *const *list)
+{
+    f->v[id] = (struct rt_value){.have = list != NULL, .list = list};
+}
+
+/* Where the classes come from, each origin by itself. */
+static int origins_set(struct edge_req *r, uint64_t found)
+{
+    const int n = rt_detect_n(r->e->detect);
+    const char **declared = base_arena_get(&r->arena, 2 * sizeof *declared);
+    const char **seen = base_arena_get(&r->arena, sizeof *seen * ((size_t)n + 1));
+    if (declared == NULL || seen == NULL)
+        return BASE_ENOMEM;
+    declared[0] = r->api.data_class;
+    for (int i = 0, k = 0; i < n; i++) {
+        if ((found >> i & 1) != 0)
+            seen[k++] = rt_detect_class(r->e->detect, i);
+    }
+    set_list(&r->facts, RT_F_DATA_DECLARED, declared[0] != NULL ? declared : NULL);
+    set_list(&r->facts, RT_F_DATA_DETECTED, seen);
+    set_list(&r->facts, RT_F_DATA_HISTORY, r->turn.cls);
+    return 0;
+}
+
 int edge_facts_classes(struct edge_req *r, struct api_error *e)
 {
     struct rt_facts *f = &r->facts;
@@ -101,18 +130,17 @@ int edge_facts_classes(struct edge_req *r, struct api_error *e)
             r->caller->name);
     }
     class_add(f, declared);
-    uint64_t found = detected(r);
-    for (int i = 0; i < rt_detect_n(r->e->detect); i++) {
-        if ((found >> i & 1) == 0)
-            continue;
-        if (f->n_cls == RT_MAX_CLASS) {
-            /* More than can be said: nobody may reason about it. */
-            f->n_cls = 0;
-            return 0;
-        }
-        class_add(f, rt_detect_class(r->e->detect, i));
+    const uint64_t found = detected(r);
+    bool fits = edge_history_find(r) == 0 && !r->turn.vague;
+    for (int i = 0; fits && i < rt_detect_n(r->e->detect); i++) {
+        if ((found >> i & 1) != 0)
+            fits = class_add(f, rt_detect_class(r->e->detect, i));
     }
-    return 0;
+    for (int i = 0; fits && r->turn.cls != NULL && r->turn.cls[i] != NULL; i++)
+        fits = class_add(f, r->turn.cls[i]);
+    if (!fits)
+        f->n_cls = 0; /* more than can be said: nobody may reason about it */
+    return origins_set(r, found);
 }
 
 static void set_str(struct rt_facts *f, enum rt_fact_id id, const char *s)
@@ -153,6 +181,48 @@ static void predict(struct edge_req *r)
     set_int(f, RT_F_ENGINE_LOCAL_MS, (int64_t)((first_ms + answer_ms) * turns));
 }
 
+/* What stands before the last message, as far as tokens can be told apart at its beginning. */
+static void history_tokens(struct edge_req *r)
+{
+    const struct api_msg *last = r->api.n_msg > 0 ? &r->api.msg[r->api.n_msg - 1] : NULL;
+    int32_t *tok = NULL;
+    int n = 0;
+    if (last == NULL || !rt_policy_uses(r->policy->rt, RT_F_REQ_HISTORY_TOK))
+        return;
+    if (r->api.n_msg > 1 && eng_tok_encode(eng_model_tok(r->e->model), last->content, last->len, 0,
+                                           r->n_prompt, &tok, &n, NULL) != 0)
+        return;
+    free(tok);
+    set_int(&r->facts, RT_F_REQ_HISTORY_TOK, r->api.n_msg > 1 ? r->n_prompt - n : 0);
+}
+
+/* The caller's own word for it, else what the script of the last thing said tells. */
+static void language(struct edge_req *r)
+{
+    const char *tag = r->api.language;
+    if (tag != NULL && !edge_language_tag_ok(tag))
+        tag = NULL;
+    for (int i = r->api.n_msg - 1; i >= 0 && tag == NULL; i--) {
+        if (r->api.is_chat && strcmp(r->api.msg[i].role, "user") != 0)
+            continue;
+        tag = edge_language(r->api.msg[i].content, r->api.msg[i].len);
+        break;
+    }
+    set_str(&r->facts, RT_F_REQ_LANGUAGE, tag);
+}
+
+static void history(struct edge_req *r)
+{
+    static const char *const none[] = {NULL};
+    const struct edge_turn *t = &r->turn;
+    struct rt_facts *f = &r->facts;
+    if (t->n_before >= 0)
+        set_int(f, RT_F_HISTORY_TURNS, t->n_before);
+    set_str(f, RT_F_HISTORY_LAST_ROUTE, t->last_route);
+    set_str(f, RT_F_HISTORY_LAST_TARGET, t->last_target);
+    set_list(f, RT_F_HISTORY_RELEASED, t->known ? t->released : t->is_first ? none : NULL);
+}
+
 static int links_copy(struct edge_req *r)
 {
     int n = 0;
@@ -171,6 +241,9 @@ static int links_copy(struct edge_req *r)
         copy[i].target = base_arena_strndup(&r->arena, now[i].target, strlen(now[i].target));
         if (copy[i].target == NULL)
             return BASE_ENOMEM;
+        if (r->turn.known || r->turn.is_first)
+            *rt_link(&copy[i], RT_F_HISTORY_SEEN) =
+                (struct rt_value){.have = true, .b = edge_history_seen(r, copy[i].target)};
     }
     r->facts.link = copy;
     r->facts.n_link = n;
@@ -191,6 +264,10 @@ int edge_facts_gather(struct edge_req *r)
     if (r->api.model[0] != '\0')
         set_str(f, RT_F_REQ_MODEL, r->api.model);
     set_str(f, RT_F_REQ_HINT, r->api.hint);
+    set_int(f, RT_F_REQ_IMAGES, 0); /* the API takes none */
+    language(r);
+    history_tokens(r);
+    history(r);
     predict(r);
     return links_copy(r);
 }

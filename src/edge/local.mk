@@ -12,6 +12,8 @@ waypost_edge_SOURCES = \
 	src/edge/facts.c src/edge/facts.h \
 	src/edge/form.c src/edge/form.h \
 	src/edge/gate.c src/edge/gate.h \
+	src/edge/history.c src/edge/history.h \
+	src/edge/language.c src/edge/language.h \
 	src/edge/launcher.c src/edge/launcher.h \
 	src/edge/main.c \
 	src/edge/metrics.c src/edge/metrics.h \

@@ -264,6 +264,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     net_timer_free(e->drain);
     net_loop_free(e->loop);
     edge_dlog_close(e->dlog);
+    edge_history_free(e->history);
     rt_detect_close(e->detect);
     edge_policies_close(e->policies);
     edge_adapters_close(&e->adapters);
@@ -279,6 +280,8 @@ static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *er
     int rc = launcher_start(e, l, err); /* first: it must hold nothing of ours */
     if (rc == 0)
         rc = edge_callers_parse(&e->callers, &e->cfg.caller, err);
+    if (rc == 0)
+        rc = edge_history_new(&e->history, (int)e->cfg.history_turns, e->cfg.history_age_ms, err);
     if (rc == 0)
         rc = rt_detect_open(&e->detect, err);
     if (rc == 0)

@@ -88,6 +88,7 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     e->metrics.prompt_tok += (uint64_t)r->n_prompt;
     e->metrics.answer_tok += (uint64_t)r->answer.n_tok;
     edge_metrics_total(&e->metrics, total_us);
+    edge_history_record(r);
     edge_shadow_count(r);
     edge_dlog_write(e->dlog, r, result, http_status);
     base_log_info("request",

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "edge/answer.h"
 #include "edge/edge.h"
+#include "edge/history.h"
 
 enum { EDGE_ID_MAX = 64 };
 
@@ -42,6 +43,7 @@ struct edge_req {
 
     struct edge_policy *policy; /* held from beginning to end */
     struct edge_policy *shadow; /* decides beside it; NULL: none */
+    struct edge_turn turn; /* of its conversation */
     struct rt_facts facts;
     struct rt_decision dec, shadow_dec;
     enum rt_mode route;    /* as it is being carried out: a fallback changes it */

@@ -117,6 +117,7 @@ static const struct {
     {"/v1/policy/reload", "POST", edge_policy_api_reload},
     {"/v1/policy/check", "POST", edge_policy_api_check},
     {"/v1/policy/rollback", "POST", edge_policy_api_roll_back},
+    {"/v1/policy/consent", "POST", edge_policy_api_consent},
     {"/healthz", "GET", healthz},
     {"/readyz", "GET", readyz},
     {"/metrics", "GET", metrics},

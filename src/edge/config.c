@@ -102,6 +102,16 @@ const struct base_opt edge_opt[] = {
      "Turns of conversations whose data classes and targets are remembered (as keyed hashes)."},
     {"history.age_ms", BASE_OPT_INT, AT(history_age_ms), 1000, 604800000, "14400000", "ms", NULL,
      "They are forgotten after so long without a next turn."},
+    {"vehicle.socket", BASE_OPT_STR, AT(vehicle_socket), 0, 0, "", NULL, NULL,
+     "Unix socket on which the vehicle's signals are taken, a JSON object a line; empty: none."},
+    {"vehicle.socket_mode", BASE_OPT_STR, AT(vehicle_socket_mode), 0, 0, "0600", NULL, NULL,
+     "Its permissions, octal: who may write to it says what the policy believes of the vehicle."},
+    {"vehicle.file", BASE_OPT_STR, AT(vehicle_file), 0, 0, "", NULL, NULL,
+     "A file with one such object, read again when it changes; empty: none."},
+    {"device.root", BASE_OPT_STR, AT(device_root), 0, 0, "/", NULL, NULL,
+     "Folder (with its slash) that has proc/ and sys/, for load, temperature and power mode."},
+    {"budget.file", BASE_OPT_STR, AT(budget_file), 0, 0, "", NULL, NULL,
+     "What was used of budgets and quotas, and consents, over restarts; empty: only in memory."},
     {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,
      "First local tokens held back to measure model.confidence, where the policy asks for it."},
     {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
@@ -176,9 +186,23 @@ int edge_config_target_model(const struct edge_config *c, const char *target, ch
     return BASE_ENOTFOUND;
 }
 
+mode_t edge_config_mode(const char *octal)
+{
+    return (mode_t)strtoul(octal, NULL, 8);
+}
+
 mode_t edge_config_socket_mode(const struct edge_config *c)
 {
-    return (mode_t)strtoul(c->http_socket_mode, NULL, 8);
+    return edge_config_mode(c->http_socket_mode);
+}
+
+static int mode_check(const char *name, const char *octal, struct base_err *err)
+{
+    char *end;
+    const unsigned long mode = strtoul(octal, &end, 8);
+    return *end == '\0' && end != octal && mode <= 0777
+               ? 0
+               : base_err_set(err, BASE_EINVAL, name, "'%s' is not an octal mode", octal);
 }
 
 int edge_config_check(const void *cfg, struct base_err *err)
@@ -187,18 +211,17 @@ int edge_config_check(const void *cfg, struct base_err *err)
     struct edge_callers callers = {0};
     if (c->model_path[0] == '\0')
         return base_err_set(err, BASE_EINVAL, "model.path", "is not set: name a GGUF file");
-    char *end;
-    unsigned long mode = strtoul(c->http_socket_mode, &end, 8);
-    if (*end != '\0' || end == c->http_socket_mode || mode > 0777)
-        return base_err_set(err, BASE_EINVAL, "http.socket_mode", "'%s' is not an octal mode",
-                            c->http_socket_mode);
     if (c->limit_default_deadline_ms > c->limit_deadline_ms)
         return base_err_set(err, BASE_EINVAL, "limit.default_deadline_ms",
                             "is above limit.deadline_ms (%lld)", (long long)c->limit_deadline_ms);
     if (strcmp(c->http_addr, "none") == 0 && strcmp(c->http_socket, "none") == 0)
         return base_err_set(err, BASE_EINVAL, "http.addr", "no listener is left");
     struct store_opt keys;
-    int rc = edge_policy_keys(c, &keys, err);
+    int rc = mode_check("http.socket_mode", c->http_socket_mode, err);
+    if (rc == 0)
+        rc = mode_check("vehicle.socket_mode", c->vehicle_socket_mode, err);
+    if (rc == 0)
+        rc = edge_policy_keys(c, &keys, err);
     if (rc == 0 && keys.n_key > 0 && c->policy_state_dir[0] == '\0')
         rc = base_err_set(err, BASE_EINVAL, "policy.key",
                           "needs policy.state_dir: a serial number must outlive a restart");

@@ -24,6 +24,7 @@ struct edge_config {
     char *policy_file, *policy_shadow, *policy_state_dir;
     struct base_strlist policy_key;
     int64_t policy_watch_ms, history_turns, history_age_ms;
+    char *vehicle_socket, *vehicle_socket_mode, *vehicle_file, *device_root, *budget_file;
     int64_t router_confidence_tok;
     struct base_strlist caller, target, adapter;
 
@@ -58,6 +59,7 @@ int edge_config_target_model(const struct edge_config *c, const char *target, ch
  * *is_auto tells that a failure to bind it is no reason to stop. Malloc'd. */
 char *edge_config_socket(const struct edge_config *c, bool *is_auto);
 mode_t edge_config_socket_mode(const struct edge_config *c);
+mode_t edge_config_mode(const char *octal);
 
 /* The uplink's program: the option, or the one beside this executable, or in bindir. Malloc'd;
  * NULL: out of memory. */

@@ -120,6 +120,15 @@ static json_t *fact_json(const struct edge_req *r, int id)
     return value_json(v, rt_fact_info[id].type);
 }
 
+/* A signal's text may be anything, a name of a song: only what looks like a word of a table is
+ * shown. */
+static bool is_word(const char *s)
+{
+    return strlen(s) <= 24 &&
+           strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") ==
+               strlen(s);
+}
+
 static json_t *link_json(const struct rt_target_link *l)
 {
     json_t *o = json_object();
@@ -139,6 +148,12 @@ static json_t *facts_json(const struct edge_req *r)
     for (int i = 0; i < r->facts.n_cls; i++)
         (void)json_array_append_new(cls, json_string(r->facts.cls[i]));
     put(o, rt_fact_info[RT_F_DATA_CLASS].name, cls);
+    for (int i = 0; i < r->facts.n_named; i++) {
+        const struct rt_named *n = &r->facts.named[i];
+        put(o, n->name,
+            n->type == RT_FACT_STR && !is_word(n->v.s) ? json_string("(other)")
+                                                       : value_json(&n->v, n->type));
+    }
     for (int i = 0; i < r->facts.n_link; i++)
         put(links, r->facts.link[i].target, link_json(&r->facts.link[i]));
     put(o, "links", links);

@@ -8,6 +8,7 @@
 #include "edge/config.h"
 #include "edge/metrics.h"
 #include "edge/policy.h"
+#include "edge/share.h"
 #include "engine/sched.h"
 #include "net/local/http.h"
 #include "net/local/loop.h"
@@ -18,6 +19,9 @@ struct edge_req;
 struct edge_uplink;
 struct edge_dlog;
 struct edge_history;
+struct edge_signals;
+struct edge_device;
+struct edge_usage;
 
 enum { EDGE_FLUSH_US = 50000 }; /* on the way down: for last answers to reach the kernel */
 
@@ -38,6 +42,10 @@ struct edge {
 
     struct edge_policies *policies;
     struct edge_history *history;
+    struct edge_signals *signals;
+    struct edge_device *device;
+    struct edge_usage *usage;
+    struct edge_share share;
     struct rt_detect *detect;
 
     struct edge_uplink *uplink; /* NULL: nothing can leave */

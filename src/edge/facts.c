@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/device.h"
 #include "edge/language.h"
+#include "edge/own_facts.h"
+#include "edge/signals.h"
 #include "edge/uplink_link.h"
 
 static int class_refuse(struct api_error *e, int status, int code, const char *fmt, ...)
@@ -223,6 +226,54 @@ static void history(struct edge_req *r)
     set_list(f, RT_F_HISTORY_RELEASED, t->known ? t->released : t->is_first ? none : NULL);
 }
 
+/* A fact out of the feed. One that is too old is none, for the log as for the router. Its text is
+ * copied: the feed goes on while the request lives. */
+static int feed_fact(struct edge_req *r, enum rt_fact_id id, struct rt_value *to)
+{
+    struct rt_value v = edge_signals_fact(r->e->signals, id, r->start_us);
+    const int64_t most_ms = rt_policy_max_age_ms(r->policy->rt, id);
+    if (!v.have || to->have || (most_ms > 0 && v.age_ms > most_ms))
+        return 0;
+    if (rt_fact_info[id].type == RT_FACT_STR &&
+        (v.s = base_arena_strndup(&r->arena, v.s, strlen(v.s))) == NULL)
+        return BASE_ENOMEM;
+    *to = v;
+    return 0;
+}
+
+static int vehicle(struct edge_req *r)
+{
+    int rc = 0;
+    for (int id = 0; rc == 0 && id < RT_N_FACT; id++) {
+        if (strcmp(rt_fact_info[id].source, "vehicle") == 0 || id == RT_F_ENGINE_POWER_MODE)
+            rc = feed_fact(r, (enum rt_fact_id)id, &r->facts.v[id]);
+    }
+    return rc;
+}
+
+/* What the vehicle says of its modem holds for all targets, while it is fresh. */
+static void link_add(struct edge_req *r, struct rt_target_link *l)
+{
+    static const enum rt_fact_id said[] = {RT_F_LINK_UP_KBPS, RT_F_LINK_DOWN_KBPS,
+                                           RT_F_LINK_LOSS,    RT_F_LINK_METERED,
+                                           RT_F_LINK_ROAMING, RT_F_LINK_HANDOVER};
+    const struct rt_policy *p = r->policy->rt;
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        const struct rt_value v = edge_signals_fact(r->e->signals, said[i], r->start_us);
+        if (v.have && v.age_ms <= EDGE_SIGNAL_LINK_MS)
+            *rt_link(l, said[i]) = v;
+    }
+    if (r->turn.known || r->turn.is_first)
+        *rt_link(l, RT_F_HISTORY_SEEN) =
+            (struct rt_value){.have = true, .b = edge_history_seen(r, l->target)};
+    for (int i = 0; i < rt_policy_n_target(p); i++) {
+        const struct rt_target_decl *t = rt_policy_target(p, i);
+        if (t->have_price && strcmp(t->name, l->target) == 0)
+            *rt_link(l, RT_F_REQ_COST) = (struct rt_value){
+                .have = true, .r = (t->price_in * r->n_prompt + t->price_out * r->max_new) / 1e6};
+    }
+}
+
 static int links_copy(struct edge_req *r)
 {
     int n = 0;
@@ -241,9 +292,7 @@ static int links_copy(struct edge_req *r)
         copy[i].target = base_arena_strndup(&r->arena, now[i].target, strlen(now[i].target));
         if (copy[i].target == NULL)
             return BASE_ENOMEM;
-        if (r->turn.known || r->turn.is_first)
-            *rt_link(&copy[i], RT_F_HISTORY_SEEN) =
-                (struct rt_value){.have = true, .b = edge_history_seen(r, copy[i].target)};
+        link_add(r, &copy[i]);
     }
     r->facts.link = copy;
     r->facts.n_link = n;
@@ -269,5 +318,11 @@ int edge_facts_gather(struct edge_req *r)
     history_tokens(r);
     history(r);
     predict(r);
-    return links_copy(r);
+    edge_device_facts(r->e->device, r->policy->rt, f);
+    if (r->shadow != NULL)
+        edge_device_facts(r->e->device, r->shadow->rt, f);
+    int rc = vehicle(r);
+    if (rc == 0)
+        rc = links_copy(r);
+    return rc == 0 ? edge_own_facts(r) : rc;
 }

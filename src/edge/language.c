@@ -84,10 +84,13 @@ const char *edge_language(const char *text, size_t len)
     }
     if (all == 0)
         return NULL;
-    /* Japanese is written in both; Chinese has no kana. */
-    if (3 * (n[S_HAN] + n[S_KANA]) >= 2 * all && n[S_HAN] + n[S_KANA] > 0)
+    /* Japanese is written in both; Chinese has no kana. Each of these says what takes two or three
+     * letters elsewhere: a third of the characters is most of the sentence. */
+    if (3 * (n[S_HAN] + n[S_KANA]) >= all && n[S_HANGUL] < n[S_HAN] + n[S_KANA])
         return n[S_KANA] > 0 ? "ja" : "zh";
-    for (int s = S_HANGUL; s < S_OTHER; s++) {
+    if (3 * n[S_HANGUL] >= all)
+        return name[S_HANGUL];
+    for (int s = S_THAI; s < S_OTHER; s++) {
         if (3 * n[s] >= 2 * all)
             return name[s];
     }

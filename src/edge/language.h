@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* A BCP 47 subtag, or NULL. The text is UTF-8; what is not counts as no letter. A language needs
- * two thirds of the letters: a Chinese sentence with an English name in it is Chinese. */
+ * most of the text: a Chinese sentence with an English name in it is Chinese. */
 const char *edge_language(const char *text, size_t len);
 
 /* Whether a caller's word for a language has the form of one: `de`, `zh-Hant`, `en-GB`. */

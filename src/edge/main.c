@@ -13,11 +13,14 @@
 #include "base/log.h"
 #include "edge/api.h"
 #include "edge/decision_log.h"
+#include "edge/device.h"
 #include "edge/edge.h"
 #include "edge/launcher.h"
 #include "edge/request.h"
 #include "edge/seal.h"
+#include "edge/signals.h"
 #include "edge/uplink_link.h"
+#include "edge/usage.h"
 
 static bool
     only_checking; /* --check-config: a broken policy is an error, not a reason to stay local */
@@ -239,6 +242,20 @@ static int loop_start(struct edge *e, struct base_err *err)
     return edge_policies_run(e->policies, e->loop, err);
 }
 
+/* Where facts come from, and where their state lies. */
+static int facts_start(struct edge *e, struct base_err *err)
+{
+    const struct edge_config *c = &e->cfg;
+    int rc = edge_history_new(&e->history, (int)c->history_turns, c->history_age_ms, err);
+    if (rc == 0)
+        rc = edge_device_new(&e->device, c->device_root, e->loop, err);
+    if (rc == 0)
+        rc = edge_usage_open(&e->usage, c->budget_file, e->loop, err);
+    if (rc == 0)
+        rc = edge_signals_open(&e->signals, c, e->loop, err);
+    return rc;
+}
+
 static int dlog_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
@@ -260,6 +277,10 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     eng_sched_free(e->sched);
     edge_uplink_free(e->uplink);
     edge_launcher_stop(l);
+    edge_signals_free(e->signals);
+    edge_device_free(e->device);
+    edge_usage_close(e->usage);
+    edge_share_fini(&e->share);
     net_timer_free(e->later);
     net_timer_free(e->drain);
     net_loop_free(e->loop);
@@ -281,13 +302,13 @@ static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *er
     if (rc == 0)
         rc = edge_callers_parse(&e->callers, &e->cfg.caller, err);
     if (rc == 0)
-        rc = edge_history_new(&e->history, (int)e->cfg.history_turns, e->cfg.history_age_ms, err);
-    if (rc == 0)
         rc = rt_detect_open(&e->detect, err);
     if (rc == 0)
         rc = model_start(e, err);
     if (rc == 0)
         rc = loop_start(e, err);
+    if (rc == 0)
+        rc = facts_start(e, err);
     if (rc == 0)
         rc = dlog_start(e, err);
     if (rc == 0)

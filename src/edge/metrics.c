@@ -4,7 +4,9 @@
 
 #include "edge/answer.h"
 #include "edge/edge.h"
+#include "edge/signals.h"
 #include "edge/uplink_link.h"
+#include "edge/usage.h"
 
 /* Upper bounds in seconds: a cabin command's first token to a long answer on a slow core. */
 static const double bound_s[EDGE_N_BUCKET] = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
@@ -121,6 +123,17 @@ static void policy(struct base_buf *b, const struct edge *e)
           p->have_last ? (double)p->last_us / 1e6 : 0);
 }
 
+static void vehicle(struct base_buf *b, const struct edge *e)
+{
+    struct edge_signals_stats s;
+    edge_signals_stats(e->signals, &s);
+    counter(b, "waypost_vehicle_lines_total", "Lines of the vehicle's feed.", s.n_line);
+    counter(b, "waypost_vehicle_bad_lines_total", "Of these, refused.", s.n_bad);
+    gauge(b, "waypost_vehicle_signals", "Signals that were heard of.", s.n_signal);
+    gauge(b, "waypost_budget_state_broken", "1: what was used of budgets cannot be told.",
+          edge_usage_broken(e->usage));
+}
+
 int edge_metrics_write(const struct edge *e, struct base_buf *b)
 {
     const struct edge_metrics *m = &e->metrics;
@@ -168,6 +181,7 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
     gauge(b, "waypost_engine_cache_bytes", "K/V kept of ended requests.", (double)s.cache_bytes);
     gauge(b, "waypost_engine_cache_entries", "Ended requests of which K/V is kept.", s.n_cache);
     policy(b, e);
+    vehicle(b, e);
     if (e->cfg.policy_shadow[0] != '\0')
         shadow(b, m);
     gauge(b, "waypost_uplink_ready", "1 while an uplink process is ready.",

@@ -8,6 +8,8 @@
 
 #include "base/clock.h"
 #include "edge/api.h"
+#include "edge/signals.h"
+#include "edge/usage.h"
 
 enum { PAGE_BYTES = 64 << 10 };
 
@@ -76,13 +78,68 @@ static void why_add(json_t *o, const struct base_err *err)
             o, "error", json_pack("{s:s, s:s}", "place", err->place, "message", err->msg));
 }
 
+static int64_t consent_period(const struct edge *e, const struct rt_consent_decl *c)
+{
+    edge_usage_starts(e->usage, edge_signals_starts(e->signals));
+    return edge_usage_period(e->usage, c->lapses, base_clock_real_us());
+}
+
+/* Those that the policy in force declares, and whether they hold. */
+static json_t *consents(const struct edge *e)
+{
+    const struct rt_policy *p = edge_policies_now(e->policies)->rt;
+    json_t *o = json_object();
+    for (int i = 0; i < rt_policy_n_consent(p); i++) {
+        const struct rt_consent_decl *c = rt_policy_consent(p, i);
+        bool yes = false;
+        const bool said = edge_usage_consents(e->usage, c->name, consent_period(e, c), &yes);
+        (void)json_object_set_new(o, c->name, said ? json_boolean(yes) : json_null());
+    }
+    return o;
+}
+
 void edge_policy_api_get(struct edge *e, struct net_req *r)
 {
     if (!may(r))
         return;
     json_t *o = brief(e);
     why_add(json_object_get(o, "last_reload"), &edge_policies_info(e->policies)->last_err);
+    (void)json_object_set_new(o, "consents", consents(e));
     reply(r, 200, o);
+}
+
+static const struct rt_consent_decl *consent_find(const struct rt_policy *p, const char *name)
+{
+    for (int i = 0; name != NULL && i < rt_policy_n_consent(p); i++) {
+        if (strcmp(rt_policy_consent(p, i)->name, name) == 0)
+            return rt_policy_consent(p, i);
+    }
+    return NULL;
+}
+
+void edge_policy_api_consent(struct edge *e, struct net_req *r)
+{
+    size_t len = 0;
+    if (!may(r))
+        return;
+    const char *body = net_req_body(r, &len);
+    json_t *o = json_loadb(body != NULL ? body : "", len, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *granted = json_object_get(o, "granted");
+    const struct rt_consent_decl *c = consent_find(
+        edge_policies_now(e->policies)->rt, json_string_value(json_object_get(o, "consent")));
+    int rc = c == NULL || !json_is_boolean(granted) ? BASE_EINVAL : 0;
+    if (rc == 0)
+        rc = edge_usage_consent(e->usage, c->name, consent_period(e, c), json_is_true(granted));
+    json_decref(o);
+    if (rc == BASE_EINVAL)
+        edge_api_error(
+            r, 400, "invalid_request_error", "consent",
+            "The body is {\"consent\": NAME, \"granted\": true or false}, with a name that "
+            "the policy in force declares.");
+    else if (rc != 0)
+        edge_api_error(r, 503, "server_error", "budget_file", "Consents cannot be kept now.");
+    else
+        reply(r, 200, json_pack("{s:o}", "consents", consents(e)));
 }
 
 /* Somebody waits for a job. */

@@ -10,6 +10,8 @@ void edge_policy_api_get(struct edge *e, struct net_req *r);    /* GET /v1/polic
 void edge_policy_api_reload(struct edge *e, struct net_req *r); /* POST, and so on */
 void edge_policy_api_check(struct edge *e, struct net_req *r);
 void edge_policy_api_roll_back(struct edge *e, struct net_req *r);
+/* {"consent": NAME, "granted": true|false}: one that the policy in force declares. */
+void edge_policy_api_consent(struct edge *e, struct net_req *r);
 
 /* What /readyz tells everybody: state, version, hash, numbers, and how the last load ended, without
  * its reason. A JSON object. Errors: those of buf, BASE_ENOMEM. */

@@ -11,6 +11,7 @@
 #include "edge/decision_log.h"
 #include "edge/facts.h"
 #include "edge/form.h"
+#include "edge/own_facts.h"
 #include "edge/shadow.h"
 #include "edge/uplink_link.h"
 
@@ -89,6 +90,7 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     e->metrics.answer_tok += (uint64_t)r->answer.n_tok;
     edge_metrics_total(&e->metrics, total_us);
     edge_history_record(r);
+    edge_own_count(r);
     edge_shadow_count(r);
     edge_dlog_write(e->dlog, r, result, http_status);
     base_log_info("request",

@@ -48,6 +48,11 @@ const char *rt_policy_target_name(const struct rt_policy *p, int i)
     return p->target[i].d.name;
 }
 
+int64_t rt_policy_max_age_ms(const struct rt_policy *p, enum rt_fact_id fact)
+{
+    return rt_max_age_ms(p, (int)fact);
+}
+
 bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact)
 {
     for (int i = 0; i < p->n_used; i++) {

@@ -75,6 +75,8 @@ const char *rt_policy_target_name(const struct rt_policy *p, int i);
 
 /* Whether any rule asks for this fact (so that the edge gathers only what is needed). */
 bool rt_policy_uses(const struct rt_policy *p, enum rt_fact_id fact);
+/* The oldest that a value of this fact may be for p, in ms; 0: no limit. */
+int64_t rt_policy_max_age_ms(const struct rt_policy *p, enum rt_fact_id fact);
 /* The facts of the policy's own, in any order: name, type, unit, age. */
 int rt_policy_n_own(const struct rt_policy *p);
 const struct rt_fact_info *rt_policy_own(const struct rt_policy *p, int i);

@@ -3,6 +3,7 @@
 EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/bench-arm64-instructions \
 	scripts/bench-engine \
+	scripts/bench-reload \
 	scripts/bench-router \
 	scripts/bench-sched \
 	scripts/build \

@@ -22,6 +22,7 @@ include tests/store/local.mk
 include tests/net/local.mk
 include tests/uplink/local.mk
 include tests/api/local.mk
+include tests/edge/local.mk
 include tests/e2e/local.mk
 endif
 endif

@@ -119,6 +119,47 @@ int edge_callers_parse(struct edge_callers *out, const struct base_strlist *entr
     return 0;
 }
 
+/* A socket that is neither of ours fits nobody, and so does a key or a class that cannot be held.
+ */
+static bool caller_take(struct edge_caller *c, const struct rt_caller_decl *d)
+{
+    *c = (struct edge_caller){.priority = d->priority};
+    snprintf(c->name, sizeof c->name, "%.63s", d->name);
+    if (d->socket != NULL && strcmp(d->socket, "unix") != 0 && strcmp(d->socket, "tcp") != 0)
+        return false;
+    if (d->socket != NULL)
+        c->listen = d->socket[0] == 'u' ? EDGE_LISTEN_UNIX : EDGE_LISTEN_TCP;
+    c->have_uid = d->uid >= 0;
+    c->uid = (uid_t)d->uid;
+    c->have_key = d->key_sha256 != NULL;
+    if (c->have_key && !key_parse(d->key_sha256, c->key_sha256))
+        return false;
+    for (int i = 0; i < d->n_label && c->n_cls < EDGE_MAX_CALLER_CLASS; i++) {
+        if (strlen(d->label[i]) < sizeof c->cls[0])
+            memcpy(c->cls[c->n_cls++], d->label[i], strlen(d->label[i]) + 1);
+    }
+    return c->listen != EDGE_LISTEN_ANY || c->have_uid || c->have_key;
+}
+
+int edge_callers_of_policy(struct edge_callers *out, const struct rt_policy *p)
+{
+    const int n = rt_policy_n_caller(p);
+    *out = (struct edge_callers){0};
+    if (n == 0)
+        return 0;
+    out->at = calloc((size_t)n, sizeof *out->at);
+    if (out->at == NULL)
+        return BASE_ENOMEM;
+    for (int i = 0; i < n; i++)
+        out->n += caller_take(&out->at[out->n], rt_policy_caller(p, i));
+    return 0;
+}
+
+bool edge_caller_is_anonymous(const struct edge_caller *c)
+{
+    return c == &anonymous;
+}
+
 void edge_callers_fini(struct edge_callers *c)
 {
     free(c->at);
@@ -168,7 +209,12 @@ const char *edge_caller_cache_key(const struct edge_caller *c, bool is_unix, uid
 bool edge_caller_may(const struct edge_caller *c, const char *data_class)
 {
     for (int i = 0; i < c->n_cls; i++) {
-        if (strcmp(c->cls[i], data_class) == 0)
+        const char *may = c->cls[i];
+        const size_t n = strlen(may);
+        if (strcmp(may, data_class) == 0)
+            return true;
+        if (n > 2 && strcmp(may + n - 2, ".*") == 0 && strncmp(may, data_class, n - 2) == 0 &&
+            (data_class[n - 2] == '\0' || data_class[n - 2] == '.'))
             return true;
     }
     return false;

@@ -186,14 +186,9 @@ int edge_config_target_model(const struct edge_config *c, const char *target, ch
     return BASE_ENOTFOUND;
 }
 
-mode_t edge_config_mode(const char *octal)
-{
-    return (mode_t)strtoul(octal, NULL, 8);
-}
-
 mode_t edge_config_socket_mode(const struct edge_config *c)
 {
-    return edge_config_mode(c->http_socket_mode);
+    return (mode_t)strtoul(c->http_socket_mode, NULL, 8);
 }
 
 static int mode_check(const char *name, const char *octal, struct base_err *err)

@@ -59,7 +59,6 @@ int edge_config_target_model(const struct edge_config *c, const char *target, ch
  * *is_auto tells that a failure to bind it is no reason to stop. Malloc'd. */
 char *edge_config_socket(const struct edge_config *c, bool *is_auto);
 mode_t edge_config_socket_mode(const struct edge_config *c);
-mode_t edge_config_mode(const char *octal);
 
 /* The uplink's program: the option, or the one beside this executable, or in bindir. Malloc'd;
  * NULL: out of memory. */

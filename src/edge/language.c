@@ -84,11 +84,11 @@ const char *edge_language(const char *text, size_t len)
     }
     if (all == 0)
         return NULL;
-    /* Japanese is written in both; Chinese has no kana. Each of these says what takes two or three
-     * letters elsewhere: a third of the characters is most of the sentence. */
-    if (3 * (n[S_HAN] + n[S_KANA]) >= all && n[S_HANGUL] < n[S_HAN] + n[S_KANA])
+    /* Japanese is written in both; Chinese has no kana. A character of these says what takes
+     * about three letters elsewhere: a quarter of the characters is half of what is said. */
+    if (4 * (n[S_HAN] + n[S_KANA]) >= all && n[S_HANGUL] < n[S_HAN] + n[S_KANA])
         return n[S_KANA] > 0 ? "ja" : "zh";
-    if (3 * n[S_HANGUL] >= all)
+    if (4 * n[S_HANGUL] >= all)
         return name[S_HANGUL];
     for (int s = S_THAI; s < S_OTHER; s++) {
         if (3 * n[s] >= 2 * all)

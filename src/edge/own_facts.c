@@ -189,7 +189,7 @@ static void quota_fact(struct edge_req *r, const struct rt_caller_decl *c, enum 
         return;
     double now = 0;
     for (const struct edge_req *q = r->e->req_head; q != NULL; q = q->next) {
-        if (!q->ended && q != r && q->caller == r->caller && q->dec.rule != NULL)
+        if (!q->ended && q != r && q->dec.rule != NULL && strcmp(q->caller->name, c->name) == 0)
             now += id == RT_F_CALLER_BYTES_LEFT ? (double)q->out_bytes : 1;
     }
     const double left = (double)quota - used - now;
@@ -206,6 +206,8 @@ int edge_own_facts(struct edge_req *r)
     int n = 0;
     edge_usage_starts(r->e->usage, edge_signals_starts(r->e->signals));
     if (c != NULL) {
+        if (c->seat != NULL && !r->facts.v[RT_F_CALLER_SEAT].have)
+            r->facts.v[RT_F_CALLER_SEAT] = (struct rt_value){.have = true, .s = c->seat};
         quota_fact(r, c, RT_F_CALLER_REQUESTS_LEFT, "requests", c->quota_requests);
         quota_fact(r, c, RT_F_CALLER_BYTES_LEFT, "bytes", c->quota_bytes);
     }

@@ -88,6 +88,7 @@ void edge_policy_unref(struct edge_policy *p)
 {
     if (p == NULL || --p->n_ref > 0)
         return;
+    edge_callers_fini(&p->callers);
     store_policy_fini(&p->own);
     free(p);
 }
@@ -97,8 +98,10 @@ static struct edge_policy *policy_new(struct store_policy *from)
 {
     char hash[2 * HASH_SHOWN + 1];
     struct edge_policy *p = calloc(1, sizeof *p);
-    if (p == NULL)
+    if (p == NULL || (from->rt != NULL && edge_callers_of_policy(&p->callers, from->rt) != 0)) {
+        free(p);
         return NULL;
+    }
     p->n_ref = 1;
     p->own = *from;
     *from = (struct store_policy){.rt = NULL};

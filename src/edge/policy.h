@@ -7,6 +7,7 @@
 #ifndef EDGE_POLICY_H
 #define EDGE_POLICY_H
 
+#include "edge/caller.h"
 #include "edge/config.h"
 #include "net/local/loop.h"
 #include "store/store.h"
@@ -15,6 +16,7 @@ struct edge_policy {
     const struct rt_policy *rt; /* never NULL */
     char label[128];            /* version and hash, for the header */
     uint64_t serial;
+    struct edge_callers callers; /* that it declares: where the configuration knows nobody */
     struct store_policy own;
     int n_ref;
 };

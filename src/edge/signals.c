@@ -401,7 +401,7 @@ static int socket_bind(struct edge_signals *s, const struct edge_config *c, stru
         return base_err_set(err, BASE_EPERM, path, "is there and no socket");
     (void)unlink(path); /* an earlier run's */
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    const mode_t mask = umask(0777 & ~edge_config_mode(c->vehicle_socket_mode));
+    const mode_t mask = umask(0777 & ~(mode_t)strtoul(c->vehicle_socket_mode, NULL, 8));
     const int bound = s->fd < 0 ? -1 : bind(s->fd, (struct sockaddr *)&a, sizeof a);
     umask(mask);
     if (bound != 0 || listen(s->fd, MAX_CONN) != 0)

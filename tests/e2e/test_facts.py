@@ -315,6 +315,29 @@ def test_budgets_and_quotas():
         eq(file.read_text(), "{", "and is not written over")
 
 
+def test_callers_of_the_policy():
+    with wp.Folder() as f:
+        who = ("callers:\n  navi: { match: { socket: unix, uid: %d }, labels: [public.*], seat: driver }\n"
+               "  media: { match: { key_sha256: %s }, labels: [public.media] }\n"
+               "  elsewhere: { match: { socket: other }, labels: [public.*] }\n" %
+               (os.getuid(), wp.sha256("media-key")))
+        e = wp.Edge(f, policy=HEAD + who + rule("{ caller.seat: driver, data.class: { any: [public.x.y] } }"),
+                    policy__watch_ms=0).start()
+        eq(status(e, data_class="public.x.y", key=None, unix=True), 403, "navi, by the driver's seat")
+        d = e.decisions()[-1]["facts"]
+        eq((d["caller"], d["caller.seat"], d["data.class"]), ("navi", "driver", ["public.x.y"]), "facts")
+        eq(status(e, data_class="publicity", key=None, unix=True), 403, "not below public")
+        eq(e.decisions()[-1]["facts"]["data.class"], [], "refused before a decision")
+        eq(status(e, data_class="public.media", key="media-key"), 200, "by key")
+        eq(status(e, data_class="public.general", key="media-key"), 403, "not this one's")
+        eq(status(e, data_class="public.general"), 200, "the configuration's own caller comes first")
+        eq(e.decisions()[-1]["facts"]["caller"], "e2e", "by name")
+        eq(status(e, data_class="public.media", key="nobody"), 403, "a stranger")
+        (f.path / "edge-policy.yaml").write_text(HEAD + rule("{ caller: navi }"))
+        e.request("POST", "/v1/policy/reload", unix=True)
+        eq(status(e, data_class="public.media", key="media-key"), 403, "gone with the policy")
+
+
 def test_consents_lapse_with_the_drive():
     with wp.Folder() as f:
         sock = f.path / "vehicle.sock"

@@ -1,0 +1,8 @@
+check_PROGRAMS += tests/edge/test_state
+TESTS += tests/edge/test_state
+tests_edge_test_state_SOURCES = tests/edge/test_state.c \
+	src/edge/language.c src/edge/language.h src/edge/share.c src/edge/share.h \
+	src/edge/signals.c src/edge/signals.h src/edge/usage.c src/edge/usage.h
+tests_edge_test_state_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
+tests_edge_test_state_LDADD = $(STORE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) $(JANSSON_LIBS) $(BASE_LIBS) \
+	$(CMOCKA_LIBS)

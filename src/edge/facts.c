@@ -143,7 +143,12 @@ int edge_facts_classes(struct edge_req *r, struct api_error *e)
         fits = class_add(f, r->turn.cls[i]);
     if (!fits)
         f->n_cls = 0; /* more than can be said: nobody may reason about it */
-    return origins_set(r, found);
+    const int rc = origins_set(r, found);
+    if (rc != 0) {
+        *e = (struct api_error){.status = 503, .type = "server_error", .code = "out_of_memory"};
+        snprintf(e->message, sizeof e->message, "out of memory");
+    }
+    return rc;
 }
 
 static void set_str(struct rt_facts *f, enum rt_fact_id id, const char *s)

@@ -8,7 +8,8 @@
 #define EDGE_CLASS_CABIN "cabin" /* what has no label */
 
 /* The data classes of r's whole message list into r->facts. A class that the caller may not declare
- * is an error (403), never a silent change. Errors: BASE_EPERM, BASE_EINVAL with *e filled. */
+ * is an error (403), never a silent change. Errors: BASE_EPERM, BASE_EINVAL, BASE_ENOMEM with *e
+ * filled. */
 int edge_facts_classes(struct edge_req *r, struct api_error *e) BASE_MUST_CHECK;
 
 /* Everything else, as things are now. The links' states are copied, so that the gate sees the same

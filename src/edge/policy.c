@@ -165,6 +165,8 @@ static void job_do(struct job *j)
         j->rc = store_roll_back(s->store, &j->got, &j->err);
     else if (j->rc == 0)
         j->rc = store_load(s->store, &j->got, &j->diags, &j->err);
+    if (s->store != NULL && j->ask == EDGE_POLICY_LOAD)
+        store_settle(s->store);
     j->same = j->rc == 0 && now->own.rt != NULL && now->serial == j->got.serial &&
               memcmp(now->own.hash, j->got.hash, sizeof j->got.hash) == 0;
     if (j->rc == 0 && j->ask == EDGE_POLICY_LOAD)
@@ -174,6 +176,8 @@ static void job_do(struct job *j)
     j->shadow_rc = shadow_get(s->cfg, &s->shadow_store, &j->shadow_err);
     if (j->shadow_rc == 0)
         j->shadow_rc = store_load(s->shadow_store, &j->shadow, &j->shadow_diags, &j->shadow_err);
+    if (s->shadow_store != NULL)
+        store_settle(s->shadow_store);
 }
 
 static void *job_thread(void *arg)
@@ -219,6 +223,9 @@ static void shadow_take(struct edge_policies *s, struct job *j)
         return;
     diags_log(&j->shadow_diags, s->cfg->policy_shadow);
     s->info.shadow_broken = j->shadow_rc != 0;
+    if (j->shadow_rc == 0 && s->shadow != NULL &&
+        memcmp(s->shadow->own.hash, j->shadow.hash, sizeof j->shadow.hash) == 0)
+        return;
     struct edge_policy *p = j->shadow_rc == 0 ? policy_new(&j->shadow) : NULL;
     if (p == NULL) {
         base_log_error("policy", "shadow: %s; %s",
@@ -316,12 +323,13 @@ int edge_policies_open(struct edge_policies **out, const struct edge_config *c,
     struct edge_policies *s = calloc(1, sizeof *s);
     struct job *j = calloc(1, sizeof *j);
     *out = s;
+    if (s != NULL)
+        s->wake_fd = -1;
     if (s == NULL || j == NULL || (s->now = policy_new(&none)) == NULL) {
         free(j);
         return base_err_set(err, BASE_ENOMEM, "policy", "out of memory");
     }
     s->cfg = c;
-    s->wake_fd = -1;
     j->s = s;
     if (c->policy_file[0] != '\0') {
         job_do(j);
@@ -337,7 +345,7 @@ static void on_watch(void *arg)
 {
     struct edge_policies *s = arg;
     if (s->job == NULL) {
-        const bool a = s->store == NULL || store_changed(s->store);
+        const bool a = s->store != NULL && store_changed(s->store);
         const bool b = s->shadow_store != NULL && store_changed(s->shadow_store);
         if ((a || b) && edge_policies_ask(s, EDGE_POLICY_LOAD, NULL, NULL) != 0)
             base_log_error("policy", "its file has changed, and there is no memory to read it");

@@ -31,8 +31,9 @@ struct store {
     bool unsaved;                          /* these are newer than the folder's */
     bool have_refused;                     /* a set that was rolled back */
     uint8_t refused[BASE_SHA256_BYTES];
-    struct store_set watched; /* names only */
-    uint8_t seen[BASE_XXH128_BYTES], settled[BASE_XXH128_BYTES];
+    struct store_set watched;                                      /* names only */
+    uint8_t loaded[BASE_XXH128_BYTES], settled[BASE_XXH128_BYTES]; /* as they were read */
+    uint8_t seen[BASE_XXH128_BYTES];                               /* at the last look */
 };
 
 void store_policy_fini(struct store_policy *p)
@@ -273,7 +274,7 @@ int store_load(struct store *s, struct store_policy *out, struct rt_diags *diags
     int rc = store_set_read(&out->set, s->file, err);
     watch(s, &out->set);
     /* What could not be read whole is read once more when it keeps still. */
-    memcpy(s->settled, out->set.stamp, sizeof s->settled);
+    memcpy(s->loaded, out->set.stamp, sizeof s->loaded);
     if (rc == 0)
         rc = vet(s, out, diags, err);
     if (rc == 0)
@@ -382,6 +383,11 @@ int store_roll_back(struct store *s, struct store_policy *out, struct base_err *
     if (rc != 0)
         store_policy_fini(out);
     return rc;
+}
+
+void store_settle(struct store *s)
+{
+    memcpy(s->settled, s->loaded, sizeof s->settled);
 }
 
 bool store_changed(struct store *s)

@@ -54,7 +54,9 @@ int store_last_good(struct store *s, struct store_policy *out,
 int store_roll_back(struct store *s, struct store_policy *out,
                     struct base_err *err) BASE_MUST_CHECK;
 
-/* Whether FILE or one of its includes has changed since the last call, and has kept still between
+/* What was loaded last is known now, good or not: store_changed tells what comes after it. */
+void store_settle(struct store *s);
+/* Whether FILE or one of its includes has changed since then, and has kept still between
  * the last two: so that nobody reads a file that is being written. */
 bool store_changed(struct store *s);
 

@@ -6,6 +6,7 @@ include tests/fuzz/gguf.mk
 if !ENGINE_ONLY
 include tests/fuzz/wire.mk
 include tests/fuzz/policy.mk
+include tests/fuzz/store.mk
 include tests/fuzz/http.mk
 include tests/fuzz/schema.mk
 endif

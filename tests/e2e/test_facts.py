@@ -41,8 +41,9 @@ def heard(e, n):
 def test_the_feed_and_its_age():
     with wp.Folder() as f:
         sock = f.path / "vehicle.sock"
-        e = wp.Edge(f, policy=HEAD + "signals:\n  Vehicle.Speed: { type: number, max_age_ms: 60000 }\n"
-                    "  Vehicle.Cabin.Song: { type: text }\n" +
+        e = wp.Edge(f, policy=HEAD + "signals:\n  Vehicle.Speed: { type: number, max_age_ms: 600000 }\n"
+                    "  vehicle.moving: { max_age_ms: 600000 }\n  vehicle.guest_mode: { max_age_ms: 600000 }\n"
+                    "  Vehicle.Cabin.Song: { type: text, max_age_ms: 600000 }\n" +
                     rule("{ any: [ { vehicle.moving: true }, { Vehicle.Speed: { gt: 100 } },"
                          " { vehicle.guest_mode: true }, { Vehicle.Cabin.Song: x } ] }"),
                     vehicle__socket=sock, policy__watch_ms=0).start()
@@ -86,22 +87,27 @@ def test_the_feed_and_its_age():
 def test_stale_is_absent():
     with wp.Folder() as f:
         sock = f.path / "vehicle.sock"
-        e = wp.Edge(f, policy=HEAD + rule("{ vehicle.moving: true }"), vehicle__socket=sock).start()
+        e = wp.Edge(f, policy=HEAD + "signals:\n  vehicle.moving: { max_age_ms: 120000 }\n" +
+                    rule("{ vehicle.moving: true }"), vehicle__socket=sock).start()
         feed = Feed(sock)
-        feed.say({"Vehicle.IsMoving": True, "time": time.time() - 1.0})
-        heard(e, 1)
-        eq(status(e), 403, "a second old")
-        wp.wait_for(lambda: status(e) == 200, "older than two seconds: cannot tell")
-        assert "vehicle.moving" not in e.decisions()[-1]["facts"], "nor is it in the log"
         feed.say({"Vehicle.IsMoving": True, "time": time.time() - 30})
-        heard(e, 2)
+        heard(e, 1)
+        eq(status(e), 403, "half a minute old")
+        feed.say({"Vehicle.IsMoving": None})
+        feed.say({"vehicle.moving": True, "time": time.time() - 119})
+        heard(e, 3)
+        wp.wait_for(lambda: status(e) == 200, "older than two minutes: cannot tell")
+        assert "vehicle.moving" not in e.decisions()[-1]["facts"], "nor is it in the log"
+        feed.say({"Vehicle.IsMoving": True, "time": time.time() - 130})
+        heard(e, 4)
         eq(status(e), 200, "it came too late")
 
 
 def test_bad_lines_are_refused_whole():
     with wp.Folder() as f:
         sock = f.path / "vehicle.sock"
-        e = wp.Edge(f, policy=HEAD + rule("{ vehicle.moving: true }"), vehicle__socket=sock).start()
+        e = wp.Edge(f, policy=HEAD + "signals:\n  vehicle.moving: { max_age_ms: 600000 }\n" +
+                    rule("{ vehicle.moving: true }"), vehicle__socket=sock).start()
         feed = Feed(sock)
         bad = [b"junk", b"[1]", b'{"a b": 1}', b'{"Vehicle.IsMoving": true, "x": [1]}',
                b'{"Vehicle.IsMoving": true, "x": "' + b"y" * 65 + b'"}', b'{"x": 1, "x": 2}',
@@ -373,19 +379,19 @@ def test_consents_lapse_with_the_drive():
 
 def test_the_share_moves_a_threshold():
     with wp.Folder() as f:
-        share = ("share:\n  edge: 0.7\n  over: 40\n  moves:\n"
+        share = ("share:\n  edge: 0.5\n  over: 20\n  moves:\n"
                  "    - { rule: out, fact: request.prompt_tokens, min: 10, max: 200 }\n")
         e = with_cloud(f, HEAD + CLOUD + share + leaves(", request.prompt_tokens: { lt: 11 }"))
         seen, n = [], 0
-        for i in range(320):
-            n = (n * 75 + 74) % 65537  # Park and Miller's kind of generator: lengths all over the range
+        for i in range(80):
+            n = (n * 75 + 74) % 65537  # lengths all over the range
             turn(e, "q " * (1 + n % 150), data_class="public.general")
             seen.append(e.decisions()[-1])
         assert "share.edge" not in seen[0]["facts"], "too few"
-        eq(seen[20]["facts"]["share.edge"], 1.0, "all on the device at first")
-        assert seen[20]["facts"].get("share.out") is not None, "then it moves"
-        last = sum(x["decision"]["route"] == "local" for x in seen[-160:]) / 160
-        assert 0.6 <= last <= 0.8, last
+        eq(seen[10]["facts"]["share.edge"], 1.0, "all on the device at first")
+        at = [x["facts"]["share.out"] for x in seen if "share.out" in x["facts"]]
+        assert max(at) > 40 and all(10 <= v <= 200 for v in at), at
+        eq({x["decision"]["route"] for x in seen[-40:]}, {"local", "prompt"}, "both, in the end")
 
 
 if __name__ == "__main__":

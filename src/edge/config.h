@@ -24,6 +24,7 @@ struct edge_config {
     char *policy_file;
     int64_t router_confidence_tok;
     struct base_strlist caller, target, adapter;
+    char *cabin_adapter, *cabin_catalogue, *cabin_confidence, *cabin_seat;
 
     char *uplink_program, *uplink_config;
     int64_t uplink_queue_bytes, uplink_patience_ms;

@@ -4,6 +4,7 @@
 #define EDGE_EDGE_H
 
 #include "edge/adapter.h"
+#include "edge/cabin.h"
 #include "edge/caller.h"
 #include "edge/config.h"
 #include "edge/metrics.h"
@@ -28,8 +29,10 @@ struct edge {
     struct net_http *http;
     struct eng_model *model;
     struct edge_adapters adapters;
+    struct edge_cabin cabin;
     const struct eng_chat_format *chat;
     struct eng_vocab *vocab; /* NULL until somebody asks for a form */
+    struct eng_job *common;  /* holds the beginning of all commands' prompts; NULL: none */
     size_t max_prompt_bytes; /* above it no text fits into the context */
     struct eng_sched *sched;
     struct net_watch *sched_watch;

@@ -20,13 +20,6 @@ struct local {
     struct eng_pick hold[HOLD_MAX];
 };
 
-static void engine_failed(struct edge_req *r, const struct base_err *err)
-{
-    base_log_error("local", "id=%s: %s: %s", r->id, base_code_str(err->code), err->msg);
-    edge_req_fail_f(r, err->code == BASE_EBUSY || err->code == BASE_ENOMEM ? 503 : 500,
-                    "server_error", "engine", "The engine failed: %s.", base_code_str(err->code));
-}
-
 /* Whether any confidence could send this request elsewhere: else nothing is held back. A rule that
  * asks for a band narrower than a probe's step is missed, and the request stays local. */
 static bool confidence_matters(const struct edge_req *r)
@@ -91,7 +84,7 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
         edge_req_finish(r, ev->done == ENG_DONE_LENGTH ? "length" : "stop");
         return;
     case ENG_EV_ERROR:
-        engine_failed(r, &ev->err);
+        edge_req_engine_failed(r, &ev->err);
         return;
     case ENG_EV_ROWS:
         return;
@@ -162,7 +155,7 @@ static void start(struct edge_req *r)
     else if (rc == BASE_ELIMIT && r->answer.text.len > 0)
         edge_req_finish(r, "length"); /* prompt and answer so far fill the context */
     else if (rc != 0)
-        engine_failed(r, &err);
+        edge_req_engine_failed(r, &err);
 }
 
 static void stop(struct edge_req *r)

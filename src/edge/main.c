@@ -14,6 +14,7 @@
 #include "edge/api.h"
 #include "edge/decision_log.h"
 #include "edge/edge.h"
+#include "edge/form.h"
 #include "edge/launcher.h"
 #include "edge/request.h"
 #include "edge/seal.h"
@@ -140,6 +141,10 @@ static int model_start(struct edge *e, struct base_err *err)
         rc = eng_model_chat(e->model, &e->chat, err);
     if (rc == 0)
         rc = edge_adapters_open(&e->adapters, &c->adapter, e->model, err);
+    if (rc == 0)
+        rc = edge_cabin_open(&e->cabin, c, e->model, err);
+    if (rc == 0 && e->cabin.catalogue != NULL)
+        rc = edge_form_vocab(e, err);
     if (rc != 0)
         return rc;
     const char *slash = strrchr(c->model_path, '/');
@@ -240,7 +245,7 @@ static int engine_start(struct edge *e, struct base_err *err)
                     : cores > 0           ? (int)cores
                                           : 1,
         /* A closed job lives on until the engine's next step: room for as many again. */
-        .max_job = 2 * (int)c->engine_sessions,
+        .max_job = 2 * (int)c->engine_sessions + (e->cabin.catalogue != NULL),
         .n_ctx = (int)c->engine_context,
         .chunk_tok = (int)c->engine_chunk,
         .max_row = (int)(c->engine_chunk + c->engine_sessions + 1),
@@ -258,7 +263,7 @@ static int engine_start(struct edge *e, struct base_err *err)
     if (e->sched_watch == NULL)
         return base_err_set(err, BASE_ENOMEM, "engine", "out of memory");
     net_watch_want(e->sched_watch, NET_READ);
-    return 0;
+    return edge_cabin_warm(e, err);
 }
 
 static void on_drained(void *arg)
@@ -316,6 +321,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
         edge_req_housekeeping(e);
     net_http_free(e->http);
     net_watch_free(e->sched_watch);
+    e->common = NULL; /* closed with the rest */
     eng_sched_free(e->sched);
     edge_uplink_free(e->uplink);
     edge_launcher_stop(l);
@@ -325,6 +331,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_dlog_close(e->dlog);
     rt_detect_close(e->detect);
     rt_policy_free(e->policy_own);
+    edge_cabin_close(&e->cabin);
     edge_adapters_close(&e->adapters);
     eng_vocab_free(e->vocab);
     eng_model_close(e->model);

@@ -81,6 +81,9 @@ struct eng_job_opt {
     /* Whose prompts these are: K/V is shared only among jobs with the same key, because that a prompt
      * is read faster tells that it was asked before. NULL or "": it is neither shared nor kept. */
     const char *cache_key; /* below ENG_CACHE_KEY_MAX bytes */
+    /* Its prompt is nobody's secret, such as what stands before all sentences: as long as it is open,
+     * every job that begins alike takes K/V from it, whatever its key. */
+    bool common;
 };
 enum { ENG_CACHE_KEY_MAX = 128 };
 

@@ -21,6 +21,10 @@ struct eng_answer_stats {
 };
 void eng_answer_stats_add(struct eng_answer_stats *a, const struct eng_pick *p);
 
+/* The signals that a file may use, by name; NULL behind the last. */
+const char *eng_conf_signal_name(int i);
+double eng_conf_signal(int i, const struct eng_answer_stats *a);
+
 /* What a file can tell the probability of. */
 enum eng_conf_task {
     ENG_CONF_CALL,    /* the call is what was meant; asked when the answer is there */

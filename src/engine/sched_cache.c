@@ -146,14 +146,16 @@ void sched_cache_fini(struct sched_cache *c)
         evict(c, c->first);
 }
 
-/* The past that has most of f's beginning in common, a closed job's or an open one's. */
+/* The past that has most of f's beginning in common, a closed job's or an open one's. Rows that a
+ * watch must see are not looked for. */
 static struct sched_past *find(struct eng_sched *s, const struct eng_job *j,
                                const struct sched_cmd *f, int *n, bool *open)
 {
     struct sched_past *best = NULL;
+    const int most = j->watch.o.n > 0 && j->watch.o.from < f->n - 1 ? j->watch.o.from : f->n - 1;
     *n = MIN_TOK - 1;
     for (struct sched_past *p = s->cache.first; p != NULL; p = p->next) {
-        const int same = alike(p, j->past) ? n_same(p, f->token, f->n - 1) : 0;
+        const int same = alike(p, j->past) ? n_same(p, f->token, most) : 0;
         if (same > *n) {
             best = p;
             *n = same;
@@ -164,7 +166,7 @@ static struct sched_past *find(struct eng_sched *s, const struct eng_job *j,
         const struct sched_past *p = o->past;
         const bool may = o != j && p->whole && !o->failed &&
                          (p->common ? p->lora == j->past->lora : alike(p, j->past));
-        const int same = may ? n_same(o->past, f->token, f->n - 1) : 0;
+        const int same = may ? n_same(p, f->token, most) : 0;
         if (same > *n) {
             best = o->past;
             *n = same;

@@ -7,7 +7,7 @@
 
 #include "api/schema.h"
 
-enum kind { SPACE, PUNCT, LETTER, SIGN }; /* SIGN: a word by itself */
+enum kind { SPACE, PUNCT, CLOSE, LETTER, SIGN }; /* CLOSE: of brackets; SIGN: a word by itself */
 
 struct range {
     uint32_t lo, hi;
@@ -34,6 +34,8 @@ static enum kind kind_of(uint32_t cp)
         {0x200c, 0x206f}, {0x2190, 0x2bff}, {0x2e00, 0x2e7f},  {0x3001, 0x3020}, {0x3030, 0x3030},
         {0x303d, 0x303d}, {0x30fb, 0x30fb}, {0xfe30, 0xfe6f},  {0xff01, 0xff0f}, {0xff1a, 0xff20},
         {0xff3b, 0xff40}, {0xff5b, 0xff65}, {0x1f000, 0x1faff}};
+    static const uint32_t close[] = {')',    ']',    '}',    0xbb,   0x2019, 0x201d,
+                                     0x3009, 0x300b, 0x300d, 0x300f, 0x3011, 0xff09};
     /* Thai, Lao, Myanmar, Khmer; kana, Han, Hangul (whose particles stick to the word). */
     static const struct range sign[] = {{0xe00, 0xeff},   {0x1000, 0x109f},  {0x1100, 0x11ff},
                                         {0x1780, 0x17ff}, {0x2e80, 0x2fdf},  {0x3021, 0x4dbf},
@@ -41,6 +43,10 @@ static enum kind kind_of(uint32_t cp)
                                         {0xff66, 0xffdc}, {0x20000, 0x3ffff}};
     if (is_in(cp, space, sizeof space / sizeof space[0]))
         return SPACE;
+    for (size_t i = 0; i < sizeof close / sizeof close[0]; i++) {
+        if (cp == close[i])
+            return CLOSE;
+    }
     if (is_in(cp, punct, sizeof punct / sizeof punct[0]))
         return PUNCT;
     return is_in(cp, sign, sizeof sign / sizeof sign[0]) ? SIGN : LETTER;
@@ -68,9 +74,10 @@ static uint32_t next_char(const uint8_t *s, size_t n, size_t *len)
     return cp;
 }
 
-/* A word; what stands between the one before and it begins where that ended. */
+/* A word, and brackets that close right behind it: a title may end with them. What stands between
+ * two words begins where the first ended. */
 struct word {
-    size_t at, end;
+    size_t at, end, closed;
 };
 
 static int words_find(const uint8_t *s, size_t len, struct word *w)
@@ -83,8 +90,10 @@ static int words_find(const uint8_t *s, size_t len, struct word *w)
         if (k == SIGN || (k == LETTER && !open))
             w[n++].at = i;
         if (k == SIGN || k == LETTER)
-            w[n - 1].end = i + size;
-        open = k == LETTER || (k == PUNCT && open);
+            w[n - 1].end = w[n - 1].closed = i + size;
+        if (k == CLOSE && n > 0 && w[n - 1].closed == i)
+            w[n - 1].closed = i + size;
+        open = k == LETTER || ((k == PUNCT || k == CLOSE) && open);
     }
     return n;
 }
@@ -116,11 +125,16 @@ int cat_said_rules(const char *said, size_t len, struct base_buf *out)
     for (int i = 0; i < n; i++) {
         base_buf_printf(out, "w%d = ", i);
         put_quoted(s + w[i].at, w[i].end - w[i].at, out);
-        if (i + 1 < n) {
-            base_buf_str(out, " (");
+        const bool closes = w[i].closed > w[i].end, goes_on = i + 1 < n;
+        base_buf_str(out, closes || goes_on ? " (" : "");
+        if (closes)
+            put_quoted(s + w[i].end, w[i].closed - w[i].end, out);
+        base_buf_str(out, closes && goes_on ? " | " : "");
+        if (goes_on) {
             put_quoted(s + w[i].end, w[i + 1].at - w[i].end, out);
-            base_buf_printf(out, " w%d)?", i + 1);
+            base_buf_printf(out, " w%d", i + 1);
         }
+        base_buf_str(out, closes || goes_on ? ")?" : "");
         base_buf_str(out, " ;\n");
     }
     return n;

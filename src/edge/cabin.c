@@ -91,6 +91,21 @@ int edge_cabin_check(const struct edge_config *c, struct base_err *err)
     return rc;
 }
 
+/* How sure to be: the file that is set must be there, the one beside the adapter may. */
+static int conf_open(struct edge_cabin *x, const struct edge_config *c, struct eng_model *m,
+                     struct base_err *err)
+{
+    char path[PATH_BYTES];
+    int rc = beside(c, c->cabin_confidence, "cabin.confidence", path, err);
+    if (rc != 0)
+        return rc;
+    if (c->cabin_confidence[0] == '\0' && access(path, F_OK) != 0) {
+        base_log_warn("cabin", "no %s: how sure a call is will not be known", path);
+        return 0;
+    }
+    return eng_conf_open(&x->conf, path, m, x->lora, err);
+}
+
 static void tell(const struct edge_cabin *x)
 {
     const struct eng_lora_info *i = eng_lora_info(x->lora);
@@ -115,15 +130,19 @@ int edge_cabin_open(struct edge_cabin *out, const struct edge_config *c, struct 
         char place[sizeof why.place];
         snprintf(place, sizeof place, "cabin.adapter: %.130s", why.place);
         base_err_set(err, rc, place, "%s", why.msg);
-        edge_cabin_close(out);
-        return rc;
+    } else {
+        rc = conf_open(out, c, m, err);
     }
-    tell(out);
-    return 0;
+    if (rc == 0)
+        tell(out);
+    else
+        edge_cabin_close(out);
+    return rc;
 }
 
 void edge_cabin_close(struct edge_cabin *c)
 {
+    eng_conf_close(c->conf);
     eng_lora_close(c->lora);
     api_catalogue_free(c->catalogue);
     *c = (struct edge_cabin){0};

@@ -8,6 +8,7 @@
 #define EDGE_CABIN_H
 
 #include "api/catalogue.h"
+#include "engine/confidence.h"
 #include "engine/lora.h"
 
 #define EDGE_CABIN_MODEL "waypost-cabin"
@@ -20,12 +21,14 @@ struct api_error;
 struct edge_cabin {
     struct api_catalogue *catalogue; /* owned; NULL: off */
     struct eng_lora *lora;           /* owned */
+    struct eng_conf *conf;           /* owned; NULL: how sure it is cannot be told */
 };
 
 /* What can be said before the model is open: names, and the catalogue itself. Errors: BASE_EINVAL,
  * BASE_EIO, api_catalogue_parse's. */
 int edge_cabin_check(const struct edge_config *c, struct base_err *err) BASE_MUST_CHECK;
-/* Nothing is opened where cabin.adapter is empty. Errors: edge_cabin_check's, eng_lora_open's. */
+/* Nothing is opened where cabin.adapter is empty. Errors: edge_cabin_check's, eng_lora_open's and
+ * eng_conf_open's. */
 int edge_cabin_open(struct edge_cabin *out, const struct edge_config *c, struct eng_model *m,
                     struct base_err *err) BASE_MUST_CHECK;
 void edge_cabin_close(struct edge_cabin *c);

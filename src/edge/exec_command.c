@@ -27,7 +27,10 @@ struct edge_command {
     struct eng_job *job;
     struct base_buf line; /* as far as it has come */
     int n_tok;
-    bool known; /* the line is there */
+    struct eng_answer_stats stats;
+    struct eng_states states; /* of the prompt, where the confidence asks for them: a copy … */
+    float *state;             /* … in here */
+    bool known;               /* the line is there */
     struct api_cat_call call;
     double confidence; /* < 0: not known */
 };
@@ -62,6 +65,7 @@ void edge_command_free(struct edge_command *c)
         return;
     base_buf_fini(&c->line);
     free(c->prompt);
+    free(c->state);
     free(c);
 }
 
@@ -169,12 +173,30 @@ static bool tools_bring(struct edge_req *r)
     return true;
 }
 
+/* The prompt's states last as long as the event. No memory: how sure it is cannot be told. */
+static void states_keep(struct edge_req *r, const struct eng_states *s)
+{
+    struct edge_command *c = r->command;
+    const size_t n = (size_t)s->n * (size_t)eng_model_config(r->e->model)->d_model;
+    free(c->state);
+    c->state = malloc((2 * n + 1) * sizeof *c->state);
+    if (c->state == NULL)
+        return;
+    memcpy(c->state, s->mean, n * sizeof *c->state);
+    memcpy(c->state + n, s->last, n * sizeof *c->state);
+    c->states = *s;
+    c->states.mean = c->state;
+    c->states.last = c->state + n;
+}
+
 static void line_done(struct edge_req *r, bool whole)
 {
     struct edge_command *c = r->command;
     const char *line = c->line.len > 0 ? (const char *)c->line.data : "";
     c->known = whole && c->line.err == 0 &&
                api_catalogue_read(c->catalogue, line, c->line.len, c->offer.me, &c->call) == 0;
+    c->confidence =
+        (double)eng_conf_call(r->e->cabin.conf, &c->stats, c->state != NULL ? &c->states : NULL);
     facts_set(r);
     edge_req_decide(r);
     edge_metrics_command(&r->e->metrics,
@@ -195,9 +217,12 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
     const struct eng_tok *t = eng_model_tok(r->e->model);
     size_t len;
     (void)j;
+    if (ev->states != NULL)
+        states_keep(r, ev->states);
     switch (ev->kind) {
     case ENG_EV_TOKEN:
         c->n_tok++;
+        eng_answer_stats_add(&c->stats, &ev->pick);
         if (!eng_tok_is_end(t, ev->pick.token)) {
             const char *piece = eng_tok_piece(t, ev->pick.token, false, &len);
             base_buf_add(&c->line, piece, len); /* an error stays: then it is no line */
@@ -230,6 +255,21 @@ static int grammar_make(struct edge_req *r, struct eng_grammar **out, struct bas
     return rc;
 }
 
+/* What of the prompt the confidence wants to see. */
+static int watch_set(struct edge_req *r, struct eng_watch_opt *w, struct base_err *err)
+{
+    const struct edge_command *c = r->command;
+    const struct api_msg *m = said(&r->api);
+    const struct eng_chat_msg one = {"user", m->content, m->len};
+    const struct eng_chat_ask ask = {0};
+    if (!eng_conf_has(r->e->cabin.conf, ENG_CONF_CALL))
+        return 0;
+    eng_conf_watch(r->e->cabin.conf, ENG_CONF_CALL, w);
+    return w->n == 0 ? 0
+                     : eng_chat_words_at(r->e->chat, eng_model_tok(r->e->model), &one, 1, &ask,
+                                         c->prompt, c->n_prompt, &w->from, err);
+}
+
 static void command_start(struct edge_req *r)
 {
     struct edge_command *c = r->command;
@@ -246,15 +286,17 @@ static void command_start(struct edge_req *r)
     sp.grammar = form;
     sp.logprobs = true;
     sp.max_tok = LINE_TOK;
-    const struct eng_job_opt opt = {.run = {.layer_begin = 0,
-                                            .layer_end = eng_model_config(r->e->model)->n_layer,
-                                            .out = ENG_OUT_TOKEN,
-                                            .autoregress = true,
-                                            .max_new_tok = LINE_TOK},
-                                    .sample = sp,
-                                    .priority = r->caller->priority,
-                                    .lora = r->e->cabin.lora,
-                                    .cache_key = r->cache_key};
+    struct eng_job_opt opt = {.run = {.layer_begin = 0,
+                                      .layer_end = eng_model_config(r->e->model)->n_layer,
+                                      .out = ENG_OUT_TOKEN,
+                                      .autoregress = true,
+                                      .max_new_tok = LINE_TOK},
+                              .sample = sp,
+                              .priority = r->caller->priority,
+                              .lora = r->e->cabin.lora,
+                              .cache_key = r->cache_key};
+    if (rc == 0)
+        rc = watch_set(r, &opt.watch, &err);
     if (rc == 0)
         rc = eng_job_open(&c->job, r->e->sched, &opt, on_event, r, &err);
     if (rc == 0)

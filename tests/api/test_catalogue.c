@@ -174,8 +174,8 @@ static void spans_are_whole_words(void **state)
          {"AC/DC's", "T.N.T", "AC/DC's T.N.T", "T.N.T. now", "now"},
          {"AC", "AC/", "now.", "DC's", "T.N.T.", "play  AC/DC's"}},
         {"(Berlin)\t\n Mitte",
-         {"Berlin", "Mitte", "Berlin) Mitte"},
-         {"(Berlin", "Berlin)", "erlin"}},
+         {"Berlin", "Mitte", "Berlin) Mitte", "Berlin)"},
+         {"(Berlin", "Berlin) ", "erlin"}},
         /* "dao hang dao shang hai hong qiao, A zuo" */
         {"\xe5\xaf\xbc\xe8\x88\xaa\xe5\x88\xb0\xe4\xb8\x8a\xe6\xb5\xb7\xe3\x80\x81"
          "A1\xe5\xba\xa7\xe3\x80\x82",

@@ -21,6 +21,7 @@ include tests/router/local.mk
 include tests/net/local.mk
 include tests/uplink/local.mk
 include tests/api/local.mk
+include tests/ctl/tune.mk
 include tests/e2e/local.mk
 endif
 endif

@@ -5,6 +5,7 @@ CTL_LIBS =
 CTL_SOURCES =
 include src/ctl/model.mk
 if !ENGINE_ONLY
+include src/ctl/tune.mk
 include src/ctl/policy.mk
 include src/ctl/ledger.mk
 endif

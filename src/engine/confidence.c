@@ -175,6 +175,13 @@ void eng_conf_close(struct eng_conf *c)
 
 /* ---- asking it ---- */
 
+const char *eng_conf_task_name(enum eng_conf_task task)
+{
+    static const char *const name[ENG_CONF_N_TASK] = {
+        [ENG_CONF_CALL] = "call", [ENG_CONF_COMMAND] = "command", [ENG_CONF_ANSWER] = "answer"};
+    return name[task];
+}
+
 bool eng_conf_has(const struct eng_conf *c, enum eng_conf_task task)
 {
     return c != NULL && c->task[task].have;

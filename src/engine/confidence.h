@@ -33,6 +33,7 @@ enum eng_conf_task {
     ENG_CONF_ANSWER,  /* a general answer is right: the fact model.confidence */
     ENG_CONF_N_TASK
 };
+const char *eng_conf_task_name(enum eng_conf_task task); /* "call" */
 
 struct eng_conf;
 

@@ -47,6 +47,4 @@ struct eng_conf {
     struct conf_task task[ENG_CONF_N_TASK];
 };
 
-extern const char *const conf_task_name[ENG_CONF_N_TASK];
-
 #endif

@@ -11,9 +11,6 @@
 enum { MAX_WORD = 5, MAX_NUMBER = 63, SHOWN = 24 };
 static const double max_abs = 1e30;
 
-const char *const conf_task_name[ENG_CONF_N_TASK] = {
-    [ENG_CONF_CALL] = "call", [ENG_CONF_COMMAND] = "command", [ENG_CONF_ANSWER] = "answer"};
-
 struct word {
     const char *s;
     size_t len;
@@ -293,12 +290,14 @@ static int read_tasks(struct text *t, struct eng_conf *c, int n_layer, int d_mod
         int task = 0;
         if (t->n != 2 || !is(t->word[0], "task"))
             return bad(t, BASE_EFORMAT, "a line 'task NAME' is needed here");
-        while (task < ENG_CONF_N_TASK && !is(t->word[1], conf_task_name[task]))
+        while (task < ENG_CONF_N_TASK &&
+               !is(t->word[1], eng_conf_task_name((enum eng_conf_task)task)))
             task++;
         if (task == ENG_CONF_N_TASK)
             return bad(t, BASE_EUNSUPPORTED, "no task '%s'", shown(t->word[1], show));
         if (c->task[task].have)
-            return bad(t, BASE_EFORMAT, "task %s a second time", conf_task_name[task]);
+            return bad(t, BASE_EFORMAT, "task %s a second time",
+                       eng_conf_task_name((enum eng_conf_task)task));
         const int rc = read_task(t, &c->task[task], n_layer, d_model);
         if (rc != 0)
             return rc;

@@ -100,6 +100,9 @@ const struct base_opt edge_opt[] = {
      "The routing policy; empty or broken: every request stays on the device."},
     {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,
      "First local tokens held back to measure model.confidence, where the policy asks for it."},
+    {"router.confidence_file", BASE_OPT_STR, AT(router_confidence_file), 0, 0, "", NULL, NULL,
+     "What makes model.confidence a calibrated probability (docs/confidence.md, task answer, of signals alone); "
+     "empty: it is the mean probability of the first tokens. Not known for adapters then."},
     {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
      "Who may declare which data classes: name=NAME [listen=unix|tcp] [uid=N] [key_sha256=HEX] "
      "[classes=a,b] [priority=N] [seat=PLACE]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},

@@ -23,6 +23,7 @@ struct edge_config {
 
     char *policy_file;
     int64_t router_confidence_tok;
+    char *router_confidence_file;
     struct base_strlist caller, target, adapter;
     char *cabin_adapter, *cabin_catalogue, *cabin_confidence, *cabin_seat;
 

@@ -30,6 +30,7 @@ struct edge {
     struct eng_model *model;
     struct edge_adapters adapters;
     struct edge_cabin cabin;
+    struct eng_conf *conf; /* of general answers; NULL: model.confidence is a mean probability */
     const struct eng_chat_format *chat;
     struct eng_vocab *vocab; /* NULL until somebody asks for a form */
     struct eng_job *common;  /* holds the beginning of all commands' prompts; NULL: none */

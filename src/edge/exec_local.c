@@ -5,7 +5,6 @@
  * then the decision is taken again, and they are shown, or dropped because another tier answers. */
 #include "edge/request.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +26,7 @@ static bool confidence_matters(const struct edge_req *r)
     struct rt_facts f = r->facts;
     struct rt_value *v = &f.v[RT_F_MODEL_CONFIDENCE];
     if (!rt_policy_uses(r->e->policy, RT_F_MODEL_CONFIDENCE) || v->have || r->api.hint != NULL ||
-        r->answer.first_us != 0 || r->fallback_why[0] != '\0')
+        r->answer.first_us != 0 || (r->e->conf != NULL && r->lora != NULL) || r->fallback_why[0] != '\0')
         return false;
     v->have = true;
     for (int i = 0; i <= PROBES; i++) {
@@ -45,12 +44,15 @@ static bool confidence_matters(const struct edge_req *r)
 static bool hold_decide(struct edge_req *r)
 {
     struct local *x = r->x;
-    double sum = 0;
+    struct eng_answer_stats a = {0};
     x->holding = false;
     for (int i = 0; i < x->n_hold; i++)
-        sum += exp((double)x->hold[i].logprob);
+        eng_answer_stats_add(&a, &x->hold[i]);
+    const double sure = r->e->conf != NULL
+                            ? (double)eng_conf_ask(r->e->conf, ENG_CONF_ANSWER, &a, NULL)
+                            : a.all.sum_prob / (a.all.n > 0 ? a.all.n : 1);
     r->facts.v[RT_F_MODEL_CONFIDENCE] =
-        (struct rt_value){.have = x->n_hold > 0, .r = x->n_hold > 0 ? sum / x->n_hold : 0};
+        (struct rt_value){.have = x->n_hold > 0 && sure >= 0, .r = sure};
     if (edge_req_decide(r)) {
         edge_req_carry_out(r);
         return true;

@@ -120,6 +120,23 @@ static size_t max_prompt_bytes(const struct edge *e)
     return longest * (size_t)e->cfg.engine_context;
 }
 
+/* It is asked after a few tokens of any conversation: states of the prompt are not at hand then. */
+static int confidence_open(struct edge *e, struct base_err *err)
+{
+    const char *path = e->cfg.router_confidence_file;
+    struct eng_watch_opt w;
+    if (path[0] == '\0')
+        return 0;
+    int rc = eng_conf_open(&e->conf, path, e->model, NULL, err);
+    if (rc != 0)
+        return rc;
+    eng_conf_watch(e->conf, ENG_CONF_ANSWER, &w);
+    if (!eng_conf_has(e->conf, ENG_CONF_ANSWER) || w.n > 0)
+        return base_err_set(err, BASE_EUNSUPPORTED, "router.confidence_file",
+                            "%.200s has no task answer, or one that asks for states", path);
+    return 0;
+}
+
 static int model_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
@@ -143,6 +160,8 @@ static int model_start(struct edge *e, struct base_err *err)
         rc = edge_adapters_open(&e->adapters, &c->adapter, e->model, err);
     if (rc == 0)
         rc = edge_cabin_open(&e->cabin, c, e->model, err);
+    if (rc == 0)
+        rc = confidence_open(e, err);
     if (rc == 0 && e->cabin.catalogue != NULL)
         rc = edge_form_vocab(e, err);
     if (rc != 0)
@@ -331,6 +350,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_dlog_close(e->dlog);
     rt_detect_close(e->detect);
     rt_policy_free(e->policy_own);
+    eng_conf_close(e->conf);
     edge_cabin_close(&e->cabin);
     edge_adapters_close(&e->adapters);
     eng_vocab_free(e->vocab);

@@ -2,12 +2,14 @@
 # with what git knows.
 EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/bench-arm64-instructions \
+	scripts/bench-cabin \
 	scripts/bench-engine \
 	scripts/bench-router \
 	scripts/bench-sched \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \
+	scripts/check-cabin \
 	scripts/check-deep \
 	scripts/check-dist \
 	scripts/check-house \
@@ -28,6 +30,8 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/lib/bench_engine.py \
 	scripts/lib/bench_llamacpp.py \
 	scripts/lib/bench_report.py \
+	scripts/lib/cabin.py \
+	scripts/lib/cabin_llamacpp.py \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
 	scripts/lib/compare_quantize.py \

@@ -187,17 +187,18 @@ int edge_cabin_warm(struct edge *e, struct base_err *err)
     int n = 0;
     if (e->cabin.catalogue == NULL || e->cfg.engine_cache_bytes == 0)
         return 0;
-    const struct eng_job_opt opt = {.run = {.layer_begin = 0,
-                                            .layer_end = eng_model_config(e->model)->n_layer,
-                                            .out = ENG_OUT_NONE},
-                                    .sample = ENG_SAMPLE_GREEDY,
-                                    .lora = e->cabin.lora,
-                                    .common = true};
+    struct eng_job_opt opt = {.run = {.layer_begin = 0,
+                                      .layer_end = eng_model_config(e->model)->n_layer,
+                                      .out = ENG_OUT_NONE},
+                              .sample = ENG_SAMPLE_GREEDY,
+                              .common = true};
     int rc = beginning(e, &ids, &n, err);
-    if (rc == 0 && n > 0)
-        rc = eng_job_open(&e->common, e->sched, &opt, on_warm, e, err);
-    if (rc == 0 && n > 0)
-        rc = eng_job_feed_tokens(e->common, ids, n, err);
+    for (int i = 0; i < EDGE_N_COMMON && rc == 0 && n > 0; i++) {
+        opt.lora = i == 0 ? e->cabin.lora : NULL;
+        rc = eng_job_open(&e->common[i], e->sched, &opt, on_warm, e, err);
+        if (rc == 0)
+            rc = eng_job_feed_tokens(e->common[i], ids, n, err);
+    }
     free(ids);
     return rc;
 }

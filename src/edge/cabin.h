@@ -32,7 +32,8 @@ int edge_cabin_check(const struct edge_config *c, struct base_err *err) BASE_MUS
 int edge_cabin_open(struct edge_cabin *out, const struct edge_config *c, struct eng_model *m,
                     struct base_err *err) BASE_MUST_CHECK;
 void edge_cabin_close(struct edge_cabin *c);
-/* Has the beginning that all prompts of commands share computed, for as long as the engine runs. */
+/* Has the beginning that all prompts of commands share computed, and the same for plain chats, for as
+ * long as the engine runs. Errors: eng_job_open's, eng_job_feed_tokens'. */
 int edge_cabin_warm(struct edge *e, struct base_err *err) BASE_MUST_CHECK;
 
 /* A request that the cabin is asked about. */

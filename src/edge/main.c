@@ -264,7 +264,7 @@ static int engine_start(struct edge *e, struct base_err *err)
                     : cores > 0           ? (int)cores
                                           : 1,
         /* A closed job lives on until the engine's next step: room for as many again. */
-        .max_job = 2 * (int)c->engine_sessions + (e->cabin.catalogue != NULL),
+        .max_job = 2 * (int)c->engine_sessions + (e->cabin.catalogue != NULL ? EDGE_N_COMMON : 0),
         .n_ctx = (int)c->engine_context,
         .chunk_tok = (int)c->engine_chunk,
         .max_row = (int)(c->engine_chunk + c->engine_sessions + 1),
@@ -340,7 +340,6 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
         edge_req_housekeeping(e);
     net_http_free(e->http);
     net_watch_free(e->sched_watch);
-    e->common = NULL; /* closed with the rest */
     eng_sched_free(e->sched);
     edge_uplink_free(e->uplink);
     edge_launcher_stop(l);

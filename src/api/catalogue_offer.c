@@ -103,19 +103,26 @@ static bool takes(const json_t *schema, const json_t *v, int depth)
     return true;
 }
 
-/* Clears may[] where the client's schema of argument a takes less. false: it takes nothing. */
-static bool arg_fits(const struct api_catalogue *c, const struct cat_arg *a, const json_t *schema,
-                     bool *may, bool *less)
+/* Clears may[] where the client's schema of argument a takes less. 1; 0: it takes nothing;
+ * BASE_ENOMEM. */
+static int arg_fits(const struct api_catalogue *c, const struct cat_arg *a, const json_t *schema,
+                    bool *may, bool *less)
 {
-    /* Any text: one that nobody would list. */
-    json_t *text = a->free ? json_string("\x01") : NULL;
-    bool any = a->free && text != NULL && takes(schema, text, 0);
-    json_decref(text);
-    if (a->free && !any)
-        return false;
+    bool any = false;
+    if (a->free) { /* any text: one that nobody would list */
+        json_t *text = json_string("\x01");
+        if (text == NULL)
+            return BASE_ENOMEM;
+        any = takes(schema, text, 0);
+        json_decref(text);
+        if (!any)
+            return 0;
+    }
     for (int i = a->first; i < a->first + a->n; i++) {
         json_t *v = json_loads(c->value[i].json, JSON_DECODE_ANY, NULL);
-        may[i] = v != NULL && takes(schema, v, 0);
+        if (v == NULL)
+            return BASE_ENOMEM;
+        may[i] = takes(schema, v, 0);
         *less = *less || !may[i];
         any = any || may[i];
         json_decref(v);
@@ -123,17 +130,18 @@ static bool arg_fits(const struct api_catalogue *c, const struct cat_arg *a, con
     return any;
 }
 
-/* The client's tool as the catalogue's function f. */
-static bool tool_fits(const struct api_catalogue *c, const struct cat_func *f, const json_t *tool,
-                      bool *may, bool *less, const char **what)
+/* The client's tool as the catalogue's function f. 1; 0: it is another, by *what; BASE_ENOMEM. */
+static int tool_fits(const struct api_catalogue *c, const struct cat_func *f, const json_t *tool,
+                     bool *may, bool *less, const char **what)
 {
     const json_t *p = json_object_get(json_object_get(tool, "function"), "parameters"),
                  *props = json_object_get(p, "properties"), *need = json_object_get(p, "required");
     for (int i = 0; i < f->n_arg; i++) {
         const json_t *schema = json_object_get(props, f->arg[i].name);
         *what = f->arg[i].name;
-        if (schema == NULL || !arg_fits(c, &f->arg[i], schema, may, less))
-            return false;
+        const int fits = schema != NULL ? arg_fits(c, &f->arg[i], schema, may, less) : 0;
+        if (fits != 1)
+            return fits;
     }
     for (size_t i = 0; i < json_array_size(need); i++) {
         bool ours = false;
@@ -141,9 +149,9 @@ static bool tool_fits(const struct api_catalogue *c, const struct cat_func *f, c
         for (int k = 0; k < f->n_arg && *what != NULL; k++)
             ours = ours || strcmp(f->arg[k].name, *what) == 0;
         if (!ours)
-            return false;
+            return 0;
     }
-    return true;
+    return 1;
 }
 
 static int tool_take(const struct api_catalogue *c, const struct api_tool *t, int number, bool *may,
@@ -164,13 +172,14 @@ static int tool_take(const struct api_catalogue *c, const struct api_tool *t, in
         strcmp(t->json, c->func[i].json) == 0)
         return 0;
     json_t *tool = json_loadb(t->json, t->len, 0, NULL);
-    const bool fits = tool != NULL && tool_fits(c, &c->func[i], tool, may, less, &what);
-    int rc = tool == NULL ? base_err_set(why, BASE_ENOMEM, place, "out of memory")
-             : fits
-                 ? 0
-                 : base_err_set(why, BASE_ENOTFOUND, place,
-                                "its parameters do not take what the catalogue's '%s' has (%.64s)",
-                                c->func[i].name, what != NULL ? what : "required");
+    const int fits = tool != NULL ? tool_fits(c, &c->func[i], tool, may, less, &what) : BASE_ENOMEM;
+    int rc = 0;
+    if (fits < 0)
+        rc = base_err_set(why, fits, place, "out of memory");
+    else if (fits == 0)
+        rc = base_err_set(why, BASE_ENOTFOUND, place,
+                          "its parameters do not take what the catalogue's '%s' has (%.64s)",
+                          c->func[i].name, what != NULL ? what : "required");
     json_decref(tool);
     return rc;
 }

@@ -42,6 +42,35 @@
 #define NONE FUNC("none", "", "")
 #define ALL "[" HEAT "," TEMP "," FAN "," GO "," STOP "," NONE "]"
 
+static long countdown = -1; /* allocations until one fails; below 0: none does */
+
+static int fails(void)
+{
+    return countdown >= 0 && countdown-- == 0;
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
 static struct eng_tok *tok;
 static struct eng_vocab *vocab;
 
@@ -420,6 +449,57 @@ static void a_request_takes_its_part(void **state)
     api_catalogue_free(c);
 }
 
+/* All that is done with a catalogue and a request; the first code that is not 0. */
+static int scenario(const char *tools)
+{
+    struct api_catalogue *c = NULL;
+    struct api_cat_offer o;
+    struct api_cat_call call;
+    struct request q;
+    struct base_err err = {0};
+    struct base_buf b;
+    base_buf_init(&b, 1 << 16);
+    const long left = countdown;
+    countdown = -1; /* the request is another test's */
+    char body[4096];
+    struct api_error e;
+    base_arena_init(&q.a, 1 << 20);
+    snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]%s}", tools);
+    assert_int_equal(api_request_parse(&q.r, &q.a, true, body, strlen(body), &e), 0);
+    countdown = left;
+    int rc = api_catalogue_parse(&c, ALL, sizeof ALL - 1, "cat", &err);
+    if (rc == 0)
+        rc = api_catalogue_offer(c, &q.r, "driver", &q.a, &o, &err);
+    if (rc == 0)
+        rc = api_catalogue_grammar(c, &o, "go home now", 11, &b);
+    if (rc == 0)
+        rc = api_catalogue_read(c, "go home now", 11, "driver", &call);
+    base_buf_reset(&b);
+    if (rc == 0)
+        rc = api_catalogue_args(c, &call, &b);
+    countdown = -1;
+    base_buf_fini(&b);
+    base_arena_fini(&q.a);
+    api_catalogue_free(c);
+    return rc;
+}
+
+static void without_memory_nothing_is_guessed(void **state)
+{
+    (void)state;
+    static const char tools[] = TOOLS(FUNC("heat", SEATS ",\"level\":{\"enum\":[1]}", "") "," FUNC(
+        "go", "\"place\":{\"type\":\"string\"}", "\"place\""));
+    assert_int_equal(scenario(tools), 0);
+    int n = 0;
+    for (int rc = BASE_ENOMEM; rc != 0; n++) {
+        countdown = n;
+        rc = scenario(tools);
+        if (rc != 0 && rc != BASE_ENOMEM)
+            fail_msg("allocation %d: %s", n, base_code_str(rc));
+    }
+    assert_true(n > 5);
+}
+
 /* The catalogue that we ship. */
 static void the_cabin_reads(void **state)
 {
@@ -457,8 +537,11 @@ static void the_cabin_reads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_are_held_and_read),  cmocka_unit_test(spans_are_whole_words),
-        cmocka_unit_test(bad_catalogues_say_where), cmocka_unit_test(a_request_takes_its_part),
+        cmocka_unit_test(lines_are_held_and_read),
+        cmocka_unit_test(spans_are_whole_words),
+        cmocka_unit_test(bad_catalogues_say_where),
+        cmocka_unit_test(a_request_takes_its_part),
+        cmocka_unit_test(without_memory_nothing_is_guessed),
         cmocka_unit_test(the_cabin_reads),
     };
     return cmocka_run_group_tests_name("catalogue", tests, set_up, tear_down);

@@ -195,8 +195,9 @@ static void line_done(struct edge_req *r, bool whole)
     const char *line = c->line.len > 0 ? (const char *)c->line.data : "";
     c->known = whole && c->line.err == 0 &&
                api_catalogue_read(c->catalogue, line, c->line.len, c->offer.me, &c->call) == 0;
-    c->confidence =
-        (double)eng_conf_call(r->e->cabin.conf, &c->stats, c->state != NULL ? &c->states : NULL);
+    const float p =
+        eng_conf_call(r->e->cabin.conf, &c->stats, c->state != NULL ? &c->states : NULL);
+    c->confidence = p < 0 ? -1 : round((double)p * 1e6) / 1e6; /* 0.9 is not 0.899999976 */
     facts_set(r);
     edge_req_decide(r);
     edge_metrics_command(&r->e->metrics,

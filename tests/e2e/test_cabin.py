@@ -2,6 +2,7 @@
 to the catalogue; the router decides knowing what is meant. The model is random, so tests leave it no choice
 where they need a certain line."""
 import json
+import re
 import subprocess
 
 import wp
@@ -208,6 +209,69 @@ def test_voices_share_the_batch():
         eq(wp.together(16, ask), [True] * 16, "the same answers beside each other")
         # The beginning of their prompts is computed once, whoever asks.
         assert e.metric("waypost_engine_cache_hits_total") > 0, "no prompt's beginning was shared"
+
+
+def confidence(f, hashes, p):
+    """A file that is always this sure."""
+    return f.file("cabin.confidence", f"waypost-confidence 1\nmodel {hashes[0]}\nadapter {hashes[1]}\n\ntask call\n"
+                  f"  signal choice_min_prob 1 0 1\n  knot 0 {p}\n  knot 1 {p}\nend\n")
+
+
+def test_how_sure_it_is_decides_too():
+    rules = (rule("sure", "intent: { not: none }, confidence: { ge: 0.8 }", "local") +
+             rule("unsure", "confidence: { lt: 0.8 }", "refuse"))
+    with wp.Folder() as f:
+        e = edge(f, policy=RULES.format(rules=rules))
+        hashes = ["0" * 32, "0" * 32]
+        for _ in range(2): # each refusal tells the right one
+            confidence(f, hashes, 0.9)
+            r = subprocess.run(e.args, capture_output=True, text=True)
+            eq(r.returncode, 1, r.stderr)
+            what, right = re.search(r"cabin.confidence: fitted on (model|adapter) 0{32}, but this is ([0-9a-f]{32})",
+                                    r.stderr).groups()
+            hashes[["model", "adapter"].index(what)] = right
+        tools = [bare(STOP)]
+        for p, status, name in ((0.9, 200, "sure"), (0.5, 403, "unsure")):
+            confidence(f, hashes, p)
+            e.start()
+            s, h, b = e.chat("stop", tools=tools, tool_choice="required")
+            eq((s, h["x-waypost-rule"], b["waypost"]["confidence"]), (status, name, p), b)
+            eq(e.decisions()[-1]["facts"]["confidence"], p, "the fact")
+            e.stop()
+        confidence(f, hashes, "many")
+        r = subprocess.run(e.args, capture_output=True, text=True)
+        assert r.returncode == 1 and "cabin.confidence:7" in r.stderr, r.stderr
+        f.file("cabin.confidence").unlink()
+        e.start()
+        s, h, b = e.chat("stop", tools=tools, tool_choice="required")
+        eq((s, h["x-waypost-rule"], "confidence" in b["waypost"]), (200, "default", False), "nobody knows: no rule holds")
+        assert "how sure a call is will not be known" in e.log(), "and the log says so"
+        e.stop()
+        r = subprocess.run([*e.args[:2], f.file("bad.conf", e.config.read_text() + "cabin.confidence = /none\n")],
+                           capture_output=True, text=True)
+        assert r.returncode == 1 and "/none" in r.stderr, r.stderr
+
+
+def test_a_command_ends_once():
+    """The client goes, the time is over, nobody has room: while the line is made."""
+    with wp.Folder() as f:
+        m = f.slow()
+        f.adapter("cabin-lora.gguf", m)
+        f.file("catalogue.json", json.dumps(CATALOGUE))
+        e = wp.Edge(f, m, engine__context=2048, engine__sessions=1, engine__queue=2,
+                    cabin__adapter=f.path / "cabin-lora.gguf").start()
+        tools = [bare(HEAT)]
+        idle = e.metric("waypost_engine_jobs")
+        for i in range(4):
+            e.stream("word " * 100, tools=tools).close()
+        wp.wait_for(lambda: e.metric("waypost_engine_jobs") == idle and e.metric("waypost_requests_active") == 0,
+                    "the gone ones' work to end")
+        s, _, b = e.chat("word " * 150, tools=tools, metadata={"deadline_ms": "10"})
+        eq((s, b["error"]["code"]), (504, "deadline_exceeded"), "no time")
+        assert "waypost" not in b, "nothing was decided"
+        got = wp.together(6, lambda i: e.chat("word " * 60, tools=tools, tool_choice="required")[0])
+        assert 200 in got and set(got) <= {200, 429}, got
+        eq(len(e.decisions()), 4 + 1 + 6, "each ended once")
 
 
 def test_bad_settings_say_where():

@@ -1,6 +1,6 @@
 # Everything that a tarball needs and no other fragment names. scripts/check-dist compares a tarball
 # with what git knows.
-EXTRA_DIST += .ci/run debian/control policies proto \
+EXTRA_DIST += .ci/run adapters debian/control policies proto \
 	scripts/bench-arm64-instructions \
 	scripts/bench-cabin \
 	scripts/bench-engine \
@@ -16,6 +16,7 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/check-old-x86 \
 	scripts/check-schema \
 	scripts/check-split \
+	scripts/compare-cabin \
 	scripts/compare-clients \
 	scripts/compare-llamacpp \
 	scripts/compare-lora \
@@ -27,11 +28,13 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/make-man \
 	scripts/make-tok-goldens \
 	scripts/quickstart \
+	scripts/train-cabin-adapter \
 	scripts/lib/bench_engine.py \
 	scripts/lib/bench_llamacpp.py \
 	scripts/lib/bench_report.py \
 	scripts/lib/cabin.py \
 	scripts/lib/cabin_llamacpp.py \
+	scripts/lib/compare_cabin.py \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
 	scripts/lib/compare_quantize.py \

@@ -244,7 +244,8 @@ class Checker:
         for key, s in self.functions[name].items():
             if s.get("type") == "string" and "enum" not in s:
                 value, values = " ".join(values), []
-                assert value and (value in text or (name == "navigate" and value in ("home", "work"))), (text, line)
+                assert value[0].isalnum() and value[-1].isalnum(), (text, line)
+                assert (value in text or (name == "navigate" and value in ("home", "work"))), (text, line)
                 continue
             value = values.pop(0)
             choices = [s] + s.get("anyOf", [])

@@ -390,8 +390,7 @@ class Words:
     def title(self):
         r = self.r
         if self.lang == "zh":
-            x = "".join(r.choice(self.LAND + self.GIVEN_ZH) for _ in range(r.choice([2, 2, 3, 3, 4])))
-            return f"《{x}》" if r.random() < 0.3 else x
+            return "".join(r.choice(self.LAND + self.GIVEN_ZH) for _ in range(r.choice([2, 2, 3, 3, 4])))
         adj, noun = self.ADJ[self.lang].split(), self.NOUN[self.lang].split()
         roll = r.random()
         if roll < 0.4:

@@ -285,7 +285,8 @@ static void command_start(struct edge_req *r)
     }
     struct eng_sample_params sp = ENG_SAMPLE_GREEDY;
     sp.grammar = form;
-    sp.logprobs = true;
+    sp.logprobs = eng_conf_has(r->e->cabin.conf, ENG_CONF_CALL);
+    sp.choices_only = eng_conf_choices_only(r->e->cabin.conf, ENG_CONF_CALL);
     sp.max_tok = LINE_TOK;
     struct eng_job_opt opt = {.run = {.layer_begin = 0,
                                       .layer_end = eng_model_config(r->e->model)->n_layer,

@@ -187,6 +187,15 @@ bool eng_conf_has(const struct eng_conf *c, enum eng_conf_task task)
     return c != NULL && c->task[task].have;
 }
 
+bool eng_conf_choices_only(const struct eng_conf *c, enum eng_conf_task task)
+{
+    for (int i = 0; c != NULL && i < c->task[task].n_signal; i++) {
+        if (!signals[c->task[task].signal[i].id].choice)
+            return false;
+    }
+    return true;
+}
+
 void eng_conf_watch(const struct eng_conf *c, enum eng_conf_task task, struct eng_watch_opt *w)
 {
     w->n = 0;

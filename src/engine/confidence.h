@@ -49,6 +49,9 @@ int eng_conf_parse(struct eng_conf **out, const char *text, size_t len, const ch
 void eng_conf_close(struct eng_conf *c); /* NULL is fine */
 
 bool eng_conf_has(const struct eng_conf *c, enum eng_conf_task task);
+/* Whether a task asks nothing of an answer but its choices: what a grammar left no choice about then needs
+ * no log probability (eng_sample_params.choices_only). */
+bool eng_conf_choices_only(const struct eng_conf *c, enum eng_conf_task task);
 /* The layers that a task wants watched -> w->n, w->layer (n 0: none). w->from is the caller's: the
  * position where the last message's words begin (eng_chat_words_at). */
 void eng_conf_watch(const struct eng_conf *c, enum eng_conf_task task, struct eng_watch_opt *w);

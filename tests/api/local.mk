@@ -26,7 +26,6 @@ tests_api_sample_schema_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS)
 
 check_PROGRAMS += tests/api/test_catalogue
 TESTS += tests/api/test_catalogue
-EXTRA_DIST += adapters/cabin/catalogue.json
 tests_api_test_catalogue_SOURCES = tests/api/test_catalogue.c tests/engine/tiny.h
 tests_api_test_catalogue_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_api_test_catalogue_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

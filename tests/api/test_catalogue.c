@@ -528,6 +528,22 @@ static void the_cabin_reads(void **state)
         if (!holds(c, &o, "Fahr nach Berlin Hauptbahnhof!", yes[i]))
             fail_msg("'%s' is refused", yes[i]);
     }
+    /* Every sentence's line can be answered. */
+    snprintf(path, sizeof path, "%s/adapters/cabin/dev.tsv",
+             getenv("top_srcdir") != NULL ? getenv("top_srcdir") : ".");
+    f = fopen(path, "re");
+    assert_non_null(f);
+    int n = 0;
+    for (char row[1024]; fgets(row, sizeof row, f) != NULL; n++) {
+        char *said = strchr(row, '\t'), *line = said != NULL ? strchr(said + 1, '\t') : NULL;
+        assert_non_null(line);
+        *line++ = '\0';
+        line[strcspn(line, "\n")] = '\0';
+        if (!holds(c, &o, said + 1, line))
+            fail_msg("'%s' can't be answered by '%s'", said + 1, line);
+    }
+    assert_true(n >= 300);
+    fclose(f);
     assert_false(holds(c, &o, "Fahr nach Berlin!", "navigate Hamburg"));
     assert_false(holds(c, &o, "x", "set_temperature driver 20.25"));
     api_catalogue_free(c);

@@ -261,6 +261,32 @@ static void spans_are_whole_words(void **state)
     api_catalogue_free(c);
 }
 
+/* Whatever bytes a sentence has: its grammar compiles, and each word of its own can be said. */
+static void any_bytes_make_a_grammar(void **state)
+{
+    (void)state;
+    static const char *const piece[] = {
+        " ",    "a",    "Z9",           "\"",           "\\",
+        ".",    ")",    "\xe3\x80\x8b", "\xe4\xb8\xad", "\xc3\xa4",
+        "\xff", "\xe4", "\x01",         "\n",           "\xf0\x9f\x98\x80"};
+    const size_t n_piece = sizeof piece / sizeof piece[0];
+    struct api_catalogue *c = parse(ALL);
+    const struct api_cat_offer o = api_catalogue_all(c, "driver");
+    uint32_t x = 1;
+    for (int i = 0; i < 300; i++) {
+        char said[256] = "";
+        const uint32_t n = i % 40;
+        for (uint32_t k = 0; k < n; k++) {
+            x = x * 1664525u + 1013904223u; /* Numerical Recipes */
+            strcat(said, piece[(x >> 16) % n_piece]);
+        }
+        strcat(said, " word");
+        if (!holds(c, &o, said, "go word") || !holds(c, &o, said, "none"))
+            fail_msg("'%s'", said);
+    }
+    api_catalogue_free(c);
+}
+
 static void bad_catalogues_say_where(void **state)
 {
     (void)state;
@@ -555,6 +581,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_held_and_read),
         cmocka_unit_test(spans_are_whole_words),
+        cmocka_unit_test(any_bytes_make_a_grammar),
         cmocka_unit_test(bad_catalogues_say_where),
         cmocka_unit_test(a_request_takes_its_part),
         cmocka_unit_test(without_memory_nothing_is_guessed),

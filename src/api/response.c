@@ -12,12 +12,8 @@ static json_t *route_json(const struct api_route *r)
     json_t *o = json_object();
     const struct {
         const char *key, *val;
-    } text[] = {{"route", r->route},
-                {"rule", r->rule},
-                {"tier", r->tier},
-                {"policy", r->policy},
-                {"because", r->because},
-                {"intent", r->intent},
+    } text[] = {{"route", r->route},   {"rule", r->rule},       {"tier", r->tier},
+                {"policy", r->policy}, {"because", r->because}, {"intent", r->intent},
                 {"vss", r->vss}};
     for (size_t i = 0; i < sizeof text / sizeof text[0]; i++) {
         if (text[i].val != NULL && text[i].val[0] != '\0')

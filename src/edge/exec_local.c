@@ -26,7 +26,8 @@ static bool confidence_matters(const struct edge_req *r)
     struct rt_facts f = r->facts;
     struct rt_value *v = &f.v[RT_F_MODEL_CONFIDENCE];
     if (!rt_policy_uses(r->e->policy, RT_F_MODEL_CONFIDENCE) || v->have || r->api.hint != NULL ||
-        r->answer.first_us != 0 || (r->e->conf != NULL && r->lora != NULL) || r->fallback_why[0] != '\0')
+        r->answer.first_us != 0 || (r->e->conf != NULL && r->lora != NULL) ||
+        r->fallback_why[0] != '\0')
         return false;
     v->have = true;
     for (int i = 0; i <= PROBES; i++) {

@@ -1,7 +1,8 @@
 # Everything that a tarball needs and no other fragment names. scripts/check-dist compares a tarball
 # with what git knows.
-EXTRA_DIST += .ci/run debian/control policies proto \
+EXTRA_DIST += .ci/run adapters debian/control policies proto \
 	scripts/bench-arm64-instructions \
+	scripts/bench-cabin \
 	scripts/bench-engine \
 	scripts/bench-reload \
 	scripts/bench-router \
@@ -9,12 +10,14 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \
+	scripts/check-cabin \
 	scripts/check-deep \
 	scripts/check-dist \
 	scripts/check-house \
 	scripts/check-old-x86 \
 	scripts/check-schema \
 	scripts/check-split \
+	scripts/compare-cabin \
 	scripts/compare-clients \
 	scripts/compare-llamacpp \
 	scripts/compare-lora \
@@ -27,9 +30,13 @@ EXTRA_DIST += .ci/run debian/control policies proto \
 	scripts/make-man \
 	scripts/make-tok-goldens \
 	scripts/quickstart \
+	scripts/train-cabin-adapter \
 	scripts/lib/bench_engine.py \
 	scripts/lib/bench_llamacpp.py \
 	scripts/lib/bench_report.py \
+	scripts/lib/cabin.py \
+	scripts/lib/cabin_llamacpp.py \
+	scripts/lib/compare_cabin.py \
 	scripts/lib/compare_llamacpp.py \
 	scripts/lib/compare_lora.py \
 	scripts/lib/compare_quantize.py \

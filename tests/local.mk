@@ -23,6 +23,7 @@ include tests/net/local.mk
 include tests/uplink/local.mk
 include tests/api/local.mk
 include tests/edge/local.mk
+include tests/ctl/tune.mk
 include tests/e2e/local.mk
 endif
 endif

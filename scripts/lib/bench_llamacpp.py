@@ -39,9 +39,9 @@ def spread(values):
 
 
 class Engine:
-    """A model and one context for n_seq sequences of n_ctx positions each."""
+    """A model and one context for n_seq sequences of n_ctx positions each. unified: they may share positions."""
 
-    def __init__(self, a, n_ctx, n_seq):
+    def __init__(self, a, n_ctx, n_seq, unified=False):
         self.a, self.n_seq = a, n_seq
         mp = L.llama_model_default_params()
         mp.n_gpu_layers = 0
@@ -52,6 +52,7 @@ class Engine:
             raise SystemExit(f"llama.cpp can't load {a.file}")
         cp = L.llama_context_default_params()
         cp.n_seq_max = n_seq
+        cp.kv_unified = unified
         cp.n_ctx = (n_ctx + 255) // 256 * 256 * n_seq
         cp.n_batch = max(a.ubatch, 512)
         cp.n_ubatch = a.ubatch

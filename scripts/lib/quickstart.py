@@ -16,10 +16,21 @@ from stack import Stack, fail
 
 QUESTION = "What is the capital of Italy, and what is it known for?"
 
+# Some of the cabin's functions come with these: the device says first whether one of them is meant.
+OFFERED = ("seat_heating", "window", "navigate", "call", "read_messages")
+CABIN = [
+    ("A command, carried out by the device", None, True,
+     "Turn on the seat heating for the driver."),
+    ("An open question that its class lets out", "public.general", True,
+     QUESTION),
+    ("One without a label: it stays, though the cloud would know better", None, True,
+     QUESTION),
+    ("A private command in a tunnel, where there is no cloud", None, False,
+     "Navigate to Dr. Weber, number +49 170 1234567."),
+]
+
 DEMO = [
     # title, data class (None: no label), cloud on?, prompt
-    ("A cabin command, no label", None, True,
-     "It is cold in here. Please turn on the seat heating."),
     ("A public question, by prompt", "public.general", True,
      QUESTION),
     ("The same by hidden states, tail in the cloud", "public.navigation", True,
@@ -33,11 +44,25 @@ DEMO = [
 ]
 
 
-def ask(stack, data_class, prompt, max_tokens):
+def cabin_of(opt):
+    """The adapter's settings and the catalogue; none where the adapter is not there or not of this model."""
+    folder = pathlib.Path(opt.top) / "adapters" / "cabin"
+    adapter = folder / "cabin.gguf"
+    if not adapter.exists() or not pathlib.Path(opt.model).name.startswith("SmolLM2-135M-Instruct"):
+        print("no adapters/cabin/cabin.gguf for this model: commands are not shown")
+        return [], None
+    catalogue = json.loads((folder / "catalogue.json").read_text())
+    return ([f"cabin.adapter = {adapter}"],
+            [{k: t[k] for k in ("type", "function")} for t in catalogue if t["function"]["name"] in OFFERED])
+
+
+def ask(stack, data_class, prompt, max_tokens, tools=None):
     """Streams one answer to the terminal; returns what was measured."""
     body = {"model": "waypost", "stream": True, "temperature": 0, "max_tokens": max_tokens,
             "stream_options": {"include_usage": True},
             "messages": [{"role": "user", "content": prompt}]}
+    if tools:
+        body["tools"] = tools
     if data_class:
         body["metadata"] = {"data_class": data_class}
     c = http.client.HTTPConnection("127.0.0.1", stack.edge_port, timeout=120)
@@ -45,7 +70,7 @@ def ask(stack, data_class, prompt, max_tokens):
     c.request("POST", "/v1/chat/completions", json.dumps(body),
               {"Content-Type": "application/json", "Authorization": "Bearer " + stack.key})
     r = c.getresponse()
-    out = {"status": r.status, "text": "", "first_token_ms": None, "tokens": 0}
+    out = {"status": r.status, "text": "", "call": "", "first_token_ms": None, "tokens": 0}
     for name in ("route", "rule", "tier", "policy"):
         out[name] = r.getheader("x-waypost-" + name)
     if r.status != 200:
@@ -59,10 +84,14 @@ def ask(stack, data_class, prompt, max_tokens):
         if "error" in event:
             out["error"] = event["error"]
         out.update({k: v for k, v in event.get("waypost", {}).items()
-                    if k in ("route", "rule", "tier", "because", "bytes_out")})
+                    if k in ("route", "rule", "tier", "because", "bytes_out", "intent", "confidence", "vss")})
         out["tokens"] = (event.get("usage") or {}).get("completion_tokens", out["tokens"])
         for choice in event.get("choices", []):
             text = choice.get("delta", {}).get("content") or ""
+            for call in choice.get("delta", {}).get("tool_calls", []):
+                f = call["function"]
+                text += (f["name"] + " " if "name" in f else "") + f["arguments"]
+                out["call"] += text
             if text and out["first_token_ms"] is None:
                 out["first_token_ms"] = (time.monotonic() - start) * 1000
             out["text"] += text
@@ -80,6 +109,10 @@ def show(r):
     if "error" in r:
         print("  error:", json.dumps(r["error"]))
     first = "-" if r["first_token_ms"] is None else f"{r['first_token_ms']:.0f} ms"
+    if "intent" in r:
+        sure = f" ({r['confidence']:.2f})" if "confidence" in r else ""
+        signal = f"   signal {r['vss']}" if "vss" in r else ""
+        print(f"\n  understood {r['intent']}{sure}{signal}", end="")
     print(f"\n  route {r['route']}   rule {r['rule']}   tier {r['tier']}"
           f"\n  first token {first}   {r.get('tokens_per_s', 0):.1f} tokens/s"
           f"   bytes that left the car: {r.get('bytes_out', 0)}")
@@ -117,10 +150,11 @@ def main():
     p.add_argument("--json")
     p.add_argument("--max-tokens", type=int, default=48)
     opt = p.parse_args()
+    settings, tools = cabin_of(opt)
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     stack = Stack(top=opt.top, model=opt.model, folder=pathlib.Path(state) / "waypost" / "quickstart",
                   policy=opt.policy or pathlib.Path(opt.top) / "policies" / "demo.yaml",
-                  classes=["public.general", "public.navigation", "public.media"])
+                  classes=["public.general", "public.navigation", "public.media"], edge_settings=settings)
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
     shown = []
     try:
@@ -129,11 +163,14 @@ def main():
         stack.start_edge()
         print(f"stub on 127.0.0.1:{stack.stub_port}, edge on 127.0.0.1:{stack.edge_port}"
               f" and {stack.dir}/edge.sock, policy {stack.policy.name}")
-        for title, data_class, cloud_on, prompt in DEMO:
+        for title, data_class, cloud_on, prompt, with_tools in \
+                [(*d, tools) for d in CABIN if tools] + [(*d, None) for d in DEMO]:
             if not cloud_on:
                 stack.stop("waypost-cloud-stub")
+            elif "waypost-cloud-stub" not in stack.procs:
+                stack.start_stub()
             print(f"\n-- {title}\n  > {prompt}\n  ", end="")
-            r = ask(stack, data_class, prompt, opt.max_tokens)
+            r = ask(stack, data_class, prompt, opt.max_tokens, with_tools)
             show(r)
             shown.append(dict(r, title=title, data_class=data_class, cloud=cloud_on, prompt=prompt))
         print("\n-- The ledger of what left the car", flush=True)
@@ -151,7 +188,7 @@ def main():
         pass
     finally:
         stack.stop_all()
-    bad = [r["title"] for r in shown if r["status"] != 200 or "error" in r or not r["text"]]
+    bad = [r["title"] for r in shown if r["status"] != 200 or "error" in r or not r["text"] + r["call"]]
     if bad:
         fail("no answer to: " + "; ".join(bad))
 

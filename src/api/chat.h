@@ -77,6 +77,9 @@ int api_request_write(const struct api_request *r, struct base_buf *out) BASE_MU
 /* How this answer was routed: the `waypost` object. Any pointer may be NULL (left out). */
 struct api_route {
     const char *route, *rule, *tier, *policy, *because;
+    const char *intent;  /* function that the device understood, or none */
+    const char *vss;     /* signal of the device's call */
+    double confidence;   /* in the intent; below 0: not known */
     uint64_t bytes_out; /* bytes that left the car */
     int64_t first_token_us, total_us;
 };

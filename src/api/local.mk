@@ -1,5 +1,10 @@
 noinst_LIBRARIES += libwp_api.a
 libwp_api_a_SOURCES = \
+	src/api/catalogue.c src/api/catalogue.h src/api/catalogue_int.h \
+	src/api/catalogue_line.c \
+	src/api/catalogue_offer.c \
+	src/api/catalogue_said.c \
+	src/api/catalogue_value.c \
 	src/api/chat.h \
 	src/api/json.c src/api/json.h \
 	src/api/request.c src/api/request_int.h \

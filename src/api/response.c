@@ -12,15 +12,15 @@ static json_t *route_json(const struct api_route *r)
     json_t *o = json_object();
     const struct {
         const char *key, *val;
-    } text[] = {{"route", r->route},
-                {"rule", r->rule},
-                {"tier", r->tier},
-                {"policy", r->policy},
-                {"because", r->because}};
+    } text[] = {{"route", r->route},   {"rule", r->rule},       {"tier", r->tier},
+                {"policy", r->policy}, {"because", r->because}, {"intent", r->intent},
+                {"vss", r->vss}};
     for (size_t i = 0; i < sizeof text / sizeof text[0]; i++) {
         if (text[i].val != NULL && text[i].val[0] != '\0')
             api_json_set(o, text[i].key, json_string(text[i].val), &ok);
     }
+    if (r->intent != NULL && r->confidence >= 0)
+        api_json_set(o, "confidence", json_real(r->confidence), &ok);
     api_json_set(o, "bytes_out", json_integer((json_int_t)r->bytes_out), &ok);
     if (r->first_token_us > 0)
         api_json_set(o, "first_token_ms", json_real((double)r->first_token_us / 1e3), &ok);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 int ctl_model(int argc, char **argv);  /* model info|bench|perplexity */
+int ctl_tune(int argc, char **argv);   /* tune confidence */
 int ctl_policy(int argc, char **argv); /* policy check|explain|test|simulate|diff|tune … */
 int ctl_policy_keys(int argc, char **argv); /* policy keygen|sign|verify; -1: none of them */
 int ctl_ledger(int argc, char **argv); /* ledger show|verify */

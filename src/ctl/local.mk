@@ -6,6 +6,7 @@ CTL_SOURCES =
 include src/ctl/model.mk
 if !ENGINE_ONLY
 include src/ctl/policy_sign.mk
+include src/ctl/tune.mk
 include src/ctl/policy.mk
 include src/ctl/ledger.mk
 endif

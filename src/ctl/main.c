@@ -11,6 +11,9 @@ static const struct {
 #ifdef WP_CTL_MODEL
     {"model", ctl_model, "info, bench or perplexity of a GGUF file"},
 #endif
+#ifdef WP_CTL_TUNE
+    {"tune", ctl_tune, "fit a confidence file to labelled sentences"},
+#endif
 #ifdef WP_CTL_POLICY
     {"policy", ctl_policy, "check, explain, test, replay, compare and tune routing policies"},
 #endif

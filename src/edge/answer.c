@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "edge/cabin.h"
 #include "edge/request.h"
 
 enum { ANSWER_OUT_BYTES = 64 << 20 };
@@ -64,6 +65,9 @@ static struct api_route route_of(const struct edge_req *r)
         .because = r->fallback_why[0] != '\0'                            ? r->fallback_why
                    : r->dec.because != NULL && r->dec.because[0] != '\0' ? r->dec.because
                                                                          : NULL,
+        .intent = edge_command_intent(r->command),
+        .vss = a->tier == EDGE_TIER_EDGE && a->n_call > 0 ? edge_command_vss(r->command) : NULL,
+        .confidence = edge_command_confidence(r->command),
         .bytes_out = r->out_bytes,
         .first_token_us = a->first_us != 0 ? a->first_us - r->start_us : 0,
         .total_us = now - r->start_us,
@@ -254,6 +258,21 @@ bool edge_answer_call(struct edge_req *r, int index, const struct api_call *piec
     return !call_show(r, index, begins, piece->args, piece->len);
 }
 
+void edge_answer_whole_call(struct edge_req *r, const char *name, const char *args, size_t len,
+                            int n_tok)
+{
+    if (r->ended)
+        return;
+    token_seen(r, EDGE_TIER_EDGE);
+    r->answer.n_tok += n_tok;
+    if (!call_add(r, NULL, name, strlen(name))) {
+        out_of_memory(r);
+        return;
+    }
+    if (call_show(r, 0, true, args, len))
+        edge_req_finish(r, "stop");
+}
+
 /* ---- tokens and text ---- */
 
 static bool logprob_add(struct edge_req *r, const struct eng_pick *p)
@@ -308,7 +327,7 @@ bool edge_answer_token(struct edge_req *r, const struct eng_pick *p, unsigned ti
     }
     const char *fresh = a->text.len > 0 ? (const char *)a->text.data + shown : "";
     bool news = a->text.len > shown || a->n_lp > 0;
-    if (api_tools_active(&r->api)) {
+    if (edge_req_told_tools(r)) {
         if (scan(r, fresh, a->text.len - shown, false))
             return true;
     } else if (r->api.stream && news && chunk_ends(r, fresh, a->text.len - shown)) {
@@ -342,7 +361,7 @@ bool edge_answer_text(struct edge_req *r, const char *text, size_t len)
         edge_req_finish(r, "length");
         return true;
     }
-    if (rc == 0 && api_tools_active(&r->api))
+    if (rc == 0 && edge_req_told_tools(r))
         rc = base_buf_add(&a->content, text, len);
     if (rc != 0) {
         out_of_memory(r);
@@ -386,7 +405,7 @@ static void finish_whole(struct edge_req *r, const char *finish_reason)
     struct api_head h = head_of(r);
     struct api_route route = route_of(r);
     struct api_usage u = usage_of(r);
-    const struct base_buf *text = api_tools_active(&r->api) ? &a->content : &a->text;
+    const struct base_buf *text = edge_req_told_tools(r) ? &a->content : &a->text;
     struct api_call call[API_MAX_CALL];
     for (int i = 0; i < a->n_call; i++)
         call[i] = (struct api_call){

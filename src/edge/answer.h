@@ -49,6 +49,10 @@ bool edge_answer_text(struct edge_req *r, const char *text, size_t len) BASE_MUS
 bool edge_answer_call(struct edge_req *r, int index, const struct api_call *piece,
                       int *rc) BASE_MUST_CHECK;
 
+/* The device's only call, whole, of n_tok tokens: the answer is over with it. */
+void edge_answer_whole_call(struct edge_req *r, const char *name, const char *args, size_t len,
+                            int n_tok);
+
 /* For request.c only: sends the end. */
 void edge_answer_finish(struct edge_req *r, const char *finish_reason);
 void edge_answer_fail(struct edge_req *r, const struct api_error *err);

@@ -58,10 +58,13 @@ static void models(struct edge *e, struct net_req *r)
 {
     struct base_buf b;
     base_buf_init(&b, API_PAGE_BYTES);
-    const char *name[1 + EDGE_MAX_ADAPTER] = {e->model_name};
+    const char *name[2 + EDGE_MAX_ADAPTER] = {e->model_name};
+    int n = 1;
     for (int i = 0; i < e->adapters.n; i++)
-        name[1 + i] = e->adapters.at[i].name;
-    if (api_models_write(name, 1 + e->adapters.n, base_clock_real_us() / 1000000, &b) == 0)
+        name[n++] = e->adapters.at[i].name;
+    if (e->cabin.catalogue != NULL)
+        name[n++] = EDGE_CABIN_MODEL;
+    if (api_models_write(name, n, base_clock_real_us() / 1000000, &b) == 0)
         net_req_reply(r, 200, "application/json", b.data, b.len);
     else
         edge_api_error(r, 500, "server_error", NULL, "out of memory");

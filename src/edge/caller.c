@@ -19,6 +19,13 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static bool seat_ok(const char *s)
+{
+    return s[0] != '\0' &&
+           strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+                     "-") == strlen(s);
+}
+
 static bool key_parse(const char *hex, uint8_t out[BASE_SHA256_BYTES])
 {
     if (strlen(hex) != 2 * BASE_SHA256_BYTES)
@@ -52,7 +59,7 @@ static int caller_parse(struct edge_caller *c, const char *entry, struct base_er
     struct base_err why = {0};
     snprintf(place, sizeof place, "caller = %s", entry);
     *c = (struct edge_caller){0};
-    int rc = base_opt_words_check(entry, "name|listen|uid|key_sha256|classes|priority", &why);
+    int rc = base_opt_words_check(entry, "name|listen|uid|key_sha256|classes|priority|seat", &why);
     if (rc != 0)
         return base_err_set(err, rc, place, "%s", why.msg);
     if (base_opt_word(entry, "name", c->name, sizeof c->name) != 0 || c->name[0] == '\0')
@@ -91,6 +98,11 @@ static int caller_parse(struct edge_caller *c, const char *entry, struct base_er
                                 -EDGE_MAX_PRIORITY, EDGE_MAX_PRIORITY);
         c->priority = (int)n;
     }
+    rc = base_opt_word(entry, "seat", c->seat, sizeof c->seat);
+    if (rc == BASE_ELIMIT || (rc == 0 && !seat_ok(c->seat)))
+        return base_err_set(err, BASE_EINVAL, place,
+                            "seat is not a place: up to %zu letters, digits, '_' and '-'",
+                            sizeof c->seat - 1);
     if (c->listen == EDGE_LISTEN_ANY && !c->have_uid && !c->have_key)
         return base_err_set(err, BASE_EINVAL, place, "needs one of listen, uid, key_sha256");
     rc = base_opt_word(entry, "classes", v, sizeof v);

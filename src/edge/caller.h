@@ -23,6 +23,7 @@ struct edge_caller {
     uint8_t key_sha256[BASE_SHA256_BYTES];
     char cls[EDGE_MAX_CALLER_CLASS][72]; /* that it may declare; "x.*": x and below */
     int n_cls;
+    char seat[64]; /* where the caller sits, "" if nobody knows */
     int priority; /* in the engine and in the line for it; higher first */
 };
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "edge/adapter.h"
+#include "edge/cabin.h"
 #include "edge/caller.h"
 #include "edge/policy.h"
 
@@ -48,6 +49,16 @@ const struct base_opt edge_opt[] = {
     {"adapter", BASE_OPT_LIST, AT(adapter), 0, EDGE_MAX_ADAPTER, NULL, NULL, NULL,
      "An adapter (LoRA in a GGUF file) beside the model: name=NAME path=FILE. Requests for the model NAME "
      "are answered with it; all share one batch."},
+    {"cabin.adapter", BASE_OPT_STR, AT(cabin_adapter), 0, 0, "", NULL, NULL,
+     "The adapter that answers commands with calls of the catalogue's functions, for requests whose tools are "
+     "among them and for the model waypost-cabin. Empty: none."},
+    {"cabin.catalogue", BASE_OPT_STR, AT(cabin_catalogue), 0, 0, "", NULL, NULL,
+     "The functions that it was trained for, as OpenAI tools; empty: catalogue.json beside the adapter."},
+    {"cabin.confidence", BASE_OPT_STR, AT(cabin_confidence), 0, 0, "", NULL, NULL,
+     "What makes its probabilities calibrated; empty: cabin.confidence beside the adapter, where there is one. "
+     "Without it the fact confidence is not known."},
+    {"cabin.seat", BASE_OPT_STR, AT(cabin_seat), 0, 0, "driver", NULL, NULL,
+     "Whose place `me` is where the caller has none (seat=… of its `caller` entry)."},
     {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,
      "Forces a set of kernels; empty: the best that this CPU has."},
     {"engine.exact", BASE_OPT_BOOL, AT(engine_exact), 0, 0, "no", NULL, NULL,
@@ -114,9 +125,12 @@ const struct base_opt edge_opt[] = {
      "What was used of budgets and quotas, and consents, over restarts; empty: only in memory."},
     {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,
      "First local tokens held back to measure model.confidence, where the policy asks for it."},
+    {"router.confidence_file", BASE_OPT_STR, AT(router_confidence_file), 0, 0, "", NULL, NULL,
+     "What makes model.confidence a calibrated probability (docs/confidence.md, task answer, of signals alone); "
+     "empty: it is the mean probability of the first tokens. Not known for adapters then."},
     {"caller", BASE_OPT_LIST, AT(caller), 0, 64, NULL, NULL, NULL,
      "Who may declare which data classes: name=NAME [listen=unix|tcp] [uid=N] [key_sha256=HEX] "
-     "[classes=a,b] [priority=N]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
+     "[classes=a,b] [priority=N] [seat=PLACE]. The first whose conditions all hold; nobody: `anonymous`, which may declare none."},
 
     {"uplink.program", BASE_OPT_STR, AT(uplink_program), 0, 0, "", NULL, NULL,
      "The uplink's executable; empty: waypost-uplink beside this program, else where it was installed."},
@@ -225,6 +239,8 @@ int edge_config_check(const void *cfg, struct base_err *err)
     edge_callers_fini(&callers);
     if (rc == 0)
         rc = edge_adapters_check(&c->adapter, c->model_name, err);
+    if (rc == 0)
+        rc = edge_cabin_check(c, err);
     for (int i = 0; rc == 0 && i < c->target.n; i++)
         rc = target_check(c->target.item[i], err);
     return rc;

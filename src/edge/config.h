@@ -26,7 +26,9 @@ struct edge_config {
     int64_t policy_watch_ms, history_turns, history_age_ms;
     char *vehicle_socket, *vehicle_socket_mode, *vehicle_file, *device_root, *budget_file;
     int64_t router_confidence_tok;
+    char *router_confidence_file;
     struct base_strlist caller, target, adapter;
+    char *cabin_adapter, *cabin_catalogue, *cabin_confidence, *cabin_seat;
 
     char *uplink_program, *uplink_config;
     int64_t uplink_queue_bytes, uplink_patience_ms;

@@ -4,6 +4,7 @@
 #define EDGE_EDGE_H
 
 #include "edge/adapter.h"
+#include "edge/cabin.h"
 #include "edge/caller.h"
 #include "edge/config.h"
 #include "edge/metrics.h"
@@ -25,6 +26,8 @@ struct edge_usage;
 
 enum { EDGE_FLUSH_US = 50000 }; /* on the way down: for last answers to reach the kernel */
 
+enum { EDGE_N_COMMON = 2 };
+
 struct edge {
     struct edge_config cfg;
     struct edge_callers callers;
@@ -34,8 +37,12 @@ struct edge {
     struct net_http *http;
     struct eng_model *model;
     struct edge_adapters adapters;
+    struct edge_cabin cabin;
+    struct eng_conf *conf; /* of general answers; NULL: model.confidence is a mean probability */
     const struct eng_chat_format *chat;
     struct eng_vocab *vocab; /* NULL until somebody asks for a form */
+    struct eng_job *common[EDGE_N_COMMON]; /* hold the beginning of commands' prompts, with the cabin's
+                                              adapter and without; NULL: none */
     size_t max_prompt_bytes; /* above it no text fits into the context */
     struct eng_sched *sched;
     struct net_watch *sched_watch;

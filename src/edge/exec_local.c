@@ -5,7 +5,6 @@
  * then the decision is taken again, and they are shown, or dropped because another tier answers. */
 #include "edge/request.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,13 +19,6 @@ struct local {
     struct eng_pick hold[HOLD_MAX];
 };
 
-static void engine_failed(struct edge_req *r, const struct base_err *err)
-{
-    base_log_error("local", "id=%s: %s: %s", r->id, base_code_str(err->code), err->msg);
-    edge_req_fail_f(r, err->code == BASE_EBUSY || err->code == BASE_ENOMEM ? 503 : 500,
-                    "server_error", "engine", "The engine failed: %s.", base_code_str(err->code));
-}
-
 /* Whether any confidence could send this request elsewhere: else nothing is held back. A rule that
  * asks for a band narrower than a probe's step is missed, and the request stays local. */
 static bool confidence_matters(const struct edge_req *r)
@@ -34,7 +26,8 @@ static bool confidence_matters(const struct edge_req *r)
     struct rt_facts f = r->facts;
     struct rt_value *v = &f.v[RT_F_MODEL_CONFIDENCE];
     if (!rt_policy_uses(r->policy->rt, RT_F_MODEL_CONFIDENCE) || v->have || r->api.hint != NULL ||
-        r->answer.first_us != 0 || r->fallback_why[0] != '\0')
+        r->answer.first_us != 0 || (r->e->conf != NULL && r->lora != NULL) ||
+        r->fallback_why[0] != '\0')
         return false;
     v->have = true;
     for (int i = 0; i <= PROBES; i++) {
@@ -52,12 +45,15 @@ static bool confidence_matters(const struct edge_req *r)
 static bool hold_decide(struct edge_req *r)
 {
     struct local *x = r->x;
-    double sum = 0;
+    struct eng_answer_stats a = {0};
     x->holding = false;
     for (int i = 0; i < x->n_hold; i++)
-        sum += exp((double)x->hold[i].logprob);
+        eng_answer_stats_add(&a, &x->hold[i]);
+    const double sure = r->e->conf != NULL
+                            ? (double)eng_conf_ask(r->e->conf, ENG_CONF_ANSWER, &a, NULL)
+                            : a.all.sum_prob / (a.all.n > 0 ? a.all.n : 1);
     r->facts.v[RT_F_MODEL_CONFIDENCE] =
-        (struct rt_value){.have = x->n_hold > 0, .r = x->n_hold > 0 ? sum / x->n_hold : 0};
+        (struct rt_value){.have = x->n_hold > 0 && sure >= 0, .r = sure};
     if (edge_req_decide(r)) {
         edge_req_carry_out(r);
         return true;
@@ -91,7 +87,7 @@ static void on_event(struct eng_job *j, const struct eng_event *ev, void *arg)
         edge_req_finish(r, ev->done == ENG_DONE_LENGTH ? "length" : "stop");
         return;
     case ENG_EV_ERROR:
-        engine_failed(r, &ev->err);
+        edge_req_engine_failed(r, &ev->err);
         return;
     case ENG_EV_ROWS:
         return;
@@ -162,7 +158,7 @@ static void start(struct edge_req *r)
     else if (rc == BASE_ELIMIT && r->answer.text.len > 0)
         edge_req_finish(r, "length"); /* prompt and answer so far fill the context */
     else if (rc != 0)
-        engine_failed(r, &err);
+        edge_req_engine_failed(r, &err);
 }
 
 static void stop(struct edge_req *r)

@@ -308,6 +308,8 @@ int edge_facts_gather(struct edge_req *r)
 {
     struct rt_facts *f = &r->facts;
     set_str(f, RT_F_CALLER, r->caller->name);
+    if (!f->v[RT_F_CALLER_SEAT].have && r->caller->seat[0] != '\0')
+        set_str(f, RT_F_CALLER_SEAT, r->caller->seat);
     f->v[RT_F_DATA_CLASS].have = f->n_cls > 0;
     set_int(f, RT_F_REQ_PROMPT_TOK, r->n_prompt);
     set_int(f, RT_F_REQ_MAX_TOK, r->max_new);

@@ -21,8 +21,7 @@ static int fail(struct api_error *e, const struct base_err *why)
     return why->code;
 }
 
-/* Sorted once, for the first who asks. */
-static int vocab_get(struct edge *e, struct base_err *err)
+int edge_form_vocab(struct edge *e, struct base_err *err)
 {
     return e->vocab != NULL ? 0 : eng_vocab_new(&e->vocab, eng_model_tok(e->model), err);
 }
@@ -33,7 +32,7 @@ int edge_form_make(struct edge_req *r, struct api_error *e)
     struct base_buf text;
     struct base_err err = {0};
     char trigger[64];
-    if (!r->api.is_chat)
+    if (!r->api.is_chat || r->command != NULL)
         return 0;
     eng_chat_calls(r->e->chat, &calls);
     r->syntax =
@@ -41,7 +40,7 @@ int edge_form_make(struct edge_req *r, struct api_error *e)
     base_buf_init(&text, GRAMMAR_BYTES);
     int rc = api_grammar_write(&r->api, &r->syntax, &text, trigger, e);
     if (rc == 0 && text.len > 0) {
-        rc = vocab_get(r->e, &err);
+        rc = edge_form_vocab(r->e, &err);
         if (rc == 0)
             rc = eng_grammar_new(&r->form, r->e->vocab, (const char *)text.data, text.len, trigger,
                                  &err);
@@ -90,7 +89,7 @@ int edge_form_encode(struct edge_req *r, int max_tok, struct base_err *err)
     bool ok = m != NULL && tool != NULL;
     for (int i = 0; ok && i < q->n_msg; i++)
         ok = msg_text(r, &q->msg[i], &m[i]);
-    if (api_tools_active(q))
+    if (edge_req_told_tools(r))
         ask.n_tool = q->n_tool;
     for (int i = 0; ok && i < ask.n_tool; i++)
         ok = (tool[i] = tool_text(r, i)) != NULL;

@@ -5,8 +5,13 @@
 
 #include "base/err.h"
 
+struct edge;
 struct edge_req;
 struct api_error;
+
+/* The model's vocabulary for grammars: e->vocab, sorted once, for the first who asks. Errors:
+ * eng_vocab_new's. */
+int edge_form_vocab(struct edge *e, struct base_err *err) BASE_MUST_CHECK;
 
 /* Compiles it: r->form stays NULL if the answer is free. Errors, with *e: what a client asks that can't
  * be held to (400), BASE_ENOMEM. */

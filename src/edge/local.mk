@@ -4,12 +4,13 @@ waypost_edge_SOURCES = \
 	src/edge/adapter.c src/edge/adapter.h \
 	src/edge/answer.c src/edge/answer.h \
 	src/edge/api.c src/edge/api.h \
+	src/edge/cabin.c src/edge/cabin.h \
 	src/edge/caller.c src/edge/caller.h \
 	src/edge/config.c src/edge/config.h \
 	src/edge/decision_log.c src/edge/decision_log.h \
 	src/edge/device.c src/edge/device.h \
 	src/edge/edge.h \
-	src/edge/exec_hidden.c src/edge/exec_local.c src/edge/exec_prompt.c \
+	src/edge/exec_command.c src/edge/exec_hidden.c src/edge/exec_local.c src/edge/exec_prompt.c \
 	src/edge/facts.c src/edge/facts.h \
 	src/edge/form.c src/edge/form.h \
 	src/edge/gate.c src/edge/gate.h \

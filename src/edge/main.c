@@ -15,6 +15,7 @@
 #include "edge/decision_log.h"
 #include "edge/device.h"
 #include "edge/edge.h"
+#include "edge/form.h"
 #include "edge/launcher.h"
 #include "edge/request.h"
 #include "edge/seal.h"
@@ -52,6 +53,23 @@ static size_t max_prompt_bytes(const struct edge *e)
     return longest * (size_t)e->cfg.engine_context;
 }
 
+/* It is asked after a few tokens of any conversation: states of the prompt are not at hand then. */
+static int confidence_open(struct edge *e, struct base_err *err)
+{
+    const char *path = e->cfg.router_confidence_file;
+    struct eng_watch_opt w;
+    if (path[0] == '\0')
+        return 0;
+    int rc = eng_conf_open(&e->conf, path, e->model, NULL, err);
+    if (rc != 0)
+        return rc;
+    eng_conf_watch(e->conf, ENG_CONF_ANSWER, &w);
+    if (!eng_conf_has(e->conf, ENG_CONF_ANSWER) || w.n > 0)
+        return base_err_set(err, BASE_EUNSUPPORTED, "router.confidence_file",
+                            "%.200s has no task answer, or one that asks for states", path);
+    return 0;
+}
+
 static int model_start(struct edge *e, struct base_err *err)
 {
     const struct edge_config *c = &e->cfg;
@@ -73,6 +91,12 @@ static int model_start(struct edge *e, struct base_err *err)
         rc = eng_model_chat(e->model, &e->chat, err);
     if (rc == 0)
         rc = edge_adapters_open(&e->adapters, &c->adapter, e->model, err);
+    if (rc == 0)
+        rc = edge_cabin_open(&e->cabin, c, e->model, err);
+    if (rc == 0)
+        rc = confidence_open(e, err);
+    if (rc == 0 && e->cabin.catalogue != NULL)
+        rc = edge_form_vocab(e, err);
     if (rc != 0)
         return rc;
     const char *slash = strrchr(c->model_path, '/');
@@ -172,7 +196,7 @@ static int engine_start(struct edge *e, struct base_err *err)
                     : cores > 0           ? (int)cores
                                           : 1,
         /* A closed job lives on until the engine's next step: room for as many again. */
-        .max_job = 2 * (int)c->engine_sessions,
+        .max_job = 2 * (int)c->engine_sessions + (e->cabin.catalogue != NULL ? EDGE_N_COMMON : 0),
         .n_ctx = (int)c->engine_context,
         .chunk_tok = (int)c->engine_chunk,
         .max_row = (int)(c->engine_chunk + c->engine_sessions + 1),
@@ -190,7 +214,7 @@ static int engine_start(struct edge *e, struct base_err *err)
     if (e->sched_watch == NULL)
         return base_err_set(err, BASE_ENOMEM, "engine", "out of memory");
     net_watch_want(e->sched_watch, NET_READ);
-    return 0;
+    return edge_cabin_warm(e, err);
 }
 
 static void on_drained(void *arg)
@@ -288,6 +312,8 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_history_free(e->history);
     rt_detect_close(e->detect);
     edge_policies_close(e->policies);
+    eng_conf_close(e->conf);
+    edge_cabin_close(&e->cabin);
     edge_adapters_close(&e->adapters);
     eng_vocab_free(e->vocab);
     eng_model_close(e->model);

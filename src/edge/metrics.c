@@ -39,6 +39,12 @@ void edge_metrics_total(struct edge_metrics *m, int64_t us)
     observe(&m->total, us);
 }
 
+void edge_metrics_command(struct edge_metrics *m, enum edge_command_end end, int64_t us)
+{
+    m->command[end]++;
+    observe(&m->command_line, us);
+}
+
 static void head(struct base_buf *b, const char *name, const char *type, const char *help)
 {
     base_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -134,6 +140,20 @@ static void vehicle(struct base_buf *b, const struct edge *e)
           edge_usage_broken(e->usage));
 }
 
+static void commands(struct base_buf *b, const struct edge_metrics *m)
+{
+    static const char *const end[] = {"call", "none", "elsewhere"};
+    head(b, "waypost_commands_total", "counter",
+         "What the cabin's model made of requests: its own call, none, or a call that the policy "
+         "had "
+         "answered elsewhere.");
+    for (int i = 0; i < EDGE_N_COMMAND; i++)
+        base_buf_printf(b, "waypost_commands_total{end=\"%s\"} %" PRIu64 "\n", end[i],
+                        m->command[i]);
+    histogram(b, "waypost_command_seconds",
+              "From the request to what the cabin's model made of it.", &m->command_line);
+}
+
 int edge_metrics_write(const struct edge *e, struct base_buf *b)
 {
     const struct edge_metrics *m = &e->metrics;
@@ -154,6 +174,8 @@ int edge_metrics_write(const struct edge *e, struct base_buf *b)
               &m->first_token);
     histogram(b, "waypost_request_seconds", "From the request to the end of its answer.",
               &m->total);
+    if (e->cabin.catalogue != NULL)
+        commands(b, m);
     gauge(b, "waypost_requests_active", "Requests under way.", e->n_req);
     gauge(b, "waypost_requests_waiting", "Requests that wait for a session.", e->n_wait);
     gauge(b, "waypost_engine_jobs", "Sessions in the running batch.", s.n_job);

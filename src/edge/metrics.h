@@ -11,6 +11,9 @@ enum { EDGE_N_BUCKET = 12, EDGE_ROUTE_NONE = 4, EDGE_N_ROUTE };
 enum edge_result { EDGE_RES_OK, EDGE_RES_REFUSED, EDGE_RES_ERROR, EDGE_RES_GONE, EDGE_N_RESULT };
 const char *edge_result_str(enum edge_result r); /* "ok", "refused", "error", "gone" */
 
+/* What became of requests that the cabin was asked about. */
+enum edge_command_end { EDGE_CMD_CALL, EDGE_CMD_NONE, EDGE_CMD_ELSEWHERE, EDGE_N_COMMAND };
+
 struct edge_histogram {
     uint64_t bucket[EDGE_N_BUCKET + 1]; /* not cumulative; the last is +Inf */
     uint64_t n;
@@ -26,11 +29,13 @@ struct edge_metrics {
     uint64_t rejected_busy;  /* 429 */
     uint64_t shadow[4][4];   /* by enum rt_mode: the policy's, and what its shadow said */
     uint64_t shadow_differs; /* in route, target or parameters */
-    struct edge_histogram first_token, total;
+    uint64_t command[EDGE_N_COMMAND];
+    struct edge_histogram first_token, total, command_line;
 };
 
 void edge_metrics_first_token(struct edge_metrics *m, int64_t us);
 void edge_metrics_total(struct edge_metrics *m, int64_t us);
+void edge_metrics_command(struct edge_metrics *m, enum edge_command_end end, int64_t us);
 
 struct edge;
 int edge_metrics_write(const struct edge *e, struct base_buf *out) BASE_MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "edge/decision_log.h"
+#include "edge/cabin.h"
 #include "edge/facts.h"
 #include "edge/form.h"
 #include "edge/own_facts.h"
@@ -201,6 +202,7 @@ static void req_free(struct edge_req *r)
     eng_grammar_unref(r->form);
     edge_policy_unref(r->policy);
     edge_policy_unref(r->shadow);
+    edge_command_free(r->command);
     base_arena_fini(&r->arena);
     free(r);
 }
@@ -331,10 +333,17 @@ bool edge_req_note_fall_back(struct edge_req *r, const struct base_err *why)
     return false;
 }
 
+/* A command that the device has understood is answered with its call. */
+static void run_local(struct edge_req *r)
+{
+    const bool call = edge_command_is_call(r->command) && r->answer.first_us == 0;
+    edge_req_run(r, call ? &edge_exec_call : &edge_exec_local);
+}
+
 void edge_req_fall_back(struct edge_req *r, const struct base_err *why)
 {
     if (edge_req_note_fall_back(r, why))
-        edge_req_run(r, &edge_exec_local);
+        run_local(r);
 }
 
 /* --- the beginning --------------------------------------------------------------------------- */
@@ -363,6 +372,13 @@ void edge_req_sampling(const struct edge_req *r, struct eng_sample_params *out)
     out->max_tok = r->max_new - r->answer.n_tok;
 }
 
+void edge_req_engine_failed(struct edge_req *r, const struct base_err *err)
+{
+    base_log_error("engine", "id=%s: %s: %s", r->id, base_code_str(err->code), err->msg);
+    edge_req_fail_f(r, err->code == BASE_EBUSY || err->code == BASE_ENOMEM ? 503 : 500,
+                    "server_error", "engine", "The engine failed: %s.", base_code_str(err->code));
+}
+
 bool edge_req_decide(struct edge_req *r)
 {
     enum rt_mode before = r->route;
@@ -386,7 +402,7 @@ void edge_req_carry_out(struct edge_req *r)
                         "Rule '%s' of the routing policy refuses this request.", r->dec.rule);
         return;
     case RT_LOCAL:
-        edge_req_run(r, &edge_exec_local);
+        run_local(r);
         return;
     }
 }
@@ -466,6 +482,8 @@ static bool request_read(struct edge_req *r, bool is_chat)
     if (rc == 0)
         rc = edge_facts_classes(r, &why);
     if (rc == 0)
+        rc = edge_command_take(r, &why);
+    if (rc == 0)
         rc = edge_form_make(r, &why);
     if (rc != 0) {
         edge_req_fail(r, &why);
@@ -533,8 +551,9 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     r->caller = edge_callers_find(&e->callers, net_req_is_unix(http), net_req_peer_uid(http),
                                   net_req_header(http, "authorization"));
     if (edge_caller_is_anonymous(r->caller))
-        r->caller = edge_callers_find(&r->policy->callers, net_req_is_unix(http),
-                                      net_req_peer_uid(http), net_req_header(http, "authorization"));
+        r->caller =
+            edge_callers_find(&r->policy->callers, net_req_is_unix(http), net_req_peer_uid(http),
+                              net_req_header(http, "authorization"));
     edge_caller_cache_key(r->caller, net_req_is_unix(http), net_req_peer_uid(http), r->cache_key);
     r->next = e->req_head;
     if (r->next != NULL)
@@ -549,6 +568,10 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     net_req_add_header(http, "x-request-id", r->id);
     if (!request_read(r, is_chat))
         return;
+    if (r->command != NULL) { /* what it is comes first: the decision may ask for it */
+        edge_req_run(r, &edge_exec_command);
+        return;
+    }
     edge_req_decide(r);
     edge_req_carry_out(r);
 }

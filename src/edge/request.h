@@ -24,6 +24,7 @@ struct edge_exec {
     void (*silent)(struct edge_req *r); /* the cloud lost our patience; NULL: never awaits it */
 };
 extern const struct edge_exec edge_exec_local, edge_exec_prompt, edge_exec_hidden;
+extern const struct edge_exec edge_exec_command, edge_exec_call; /* exec_command.c */
 
 struct edge_req {
     struct edge *e;
@@ -55,6 +56,7 @@ struct edge_req {
     struct eng_grammar *form; /* of the answer; NULL: free */
     bool form_free;           /* only from a call's beginning on */
     int32_t *prompt;       /* [n_prompt], owned */
+    struct edge_command *command; /* what the cabin makes of it; NULL: it is not asked */
     int n_prompt, max_new; /* tokens */
 
     const struct edge_exec *exec; /* NULL: none runs */
@@ -101,6 +103,16 @@ void edge_req_await_cloud(struct edge_req *r, bool waits);
  * then calls edge_req_carry_out. */
 bool edge_req_decide(struct edge_req *r);
 void edge_req_carry_out(struct edge_req *r);
+
+/* Whether the model is told of the request's functions, and its text is read for calls. Not where
+ * the cabin was asked: it has said already that none is meant. */
+static inline bool edge_req_told_tools(const struct edge_req *r)
+{
+    return r->command == NULL && api_tools_active(&r->api);
+}
+
+/* The engine could not do it: 503 or 500. */
+void edge_req_engine_failed(struct edge_req *r, const struct base_err *err);
 
 /* Milliseconds until the deadline, at least 1. */
 uint32_t edge_req_left_ms(const struct edge_req *r);

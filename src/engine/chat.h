@@ -51,4 +51,10 @@ int eng_chat_encode_ask(const struct eng_chat_format *f, const struct eng_tok *t
                         const struct eng_chat_msg *msg, int n_msg, const struct eng_chat_ask *ask,
                         int max_tok, int32_t **ids, int *n, struct base_err *err) BASE_MUST_CHECK;
 
+/* Where the words of the last message begin in ids[n], which eng_chat_encode_ask made of the same
+ * arguments: behind what every last message has before it. Errors: the same. */
+int eng_chat_words_at(const struct eng_chat_format *f, const struct eng_tok *t,
+                      const struct eng_chat_msg *msg, int n_msg, const struct eng_chat_ask *ask,
+                      const int32_t *ids, int n, int *at, struct base_err *err) BASE_MUST_CHECK;
+
 #endif

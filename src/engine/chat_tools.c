@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_CONSTANT_BYTES = 4096, MAX_MESSAGE_BYTES = 64 << 20 };
+enum { MAX_CONSTANT_BYTES = 4096, MAX_MESSAGE_BYTES = 64 << 20, MAX_FRAME_TOK = 64 };
 
 /* ---- constants of a template ---- */
 
@@ -240,5 +240,29 @@ int eng_chat_encode_ask(const struct eng_chat_format *f, const struct eng_tok *t
     free(w.own);
     free(w.msg);
     base_buf_fini(&w.first);
+    return rc;
+}
+
+int eng_chat_words_at(const struct eng_chat_format *f, const struct eng_tok *t,
+                      const struct eng_chat_msg *msg, int n_msg, const struct eng_chat_ask *ask,
+                      const int32_t *ids, int n, int *at, struct base_err *err)
+{
+    int32_t *empty = NULL;
+    int n_empty = 0, i = 0;
+    *at = 0;
+    if (n_msg < 1)
+        return 0;
+    struct eng_chat_msg *copy = malloc((size_t)n_msg * sizeof *copy);
+    if (copy == NULL)
+        return base_err_set(err, BASE_ENOMEM, "messages", "%s", base_code_str(BASE_ENOMEM));
+    memcpy(copy, msg, (size_t)n_msg * sizeof *copy);
+    copy[n_msg - 1].content = "";
+    copy[n_msg - 1].len = 0;
+    int rc = eng_chat_encode_ask(f, t, copy, n_msg, ask, n + MAX_FRAME_TOK, &empty, &n_empty, err);
+    while (rc == 0 && i < n && i < n_empty && ids[i] == empty[i])
+        i++;
+    *at = i < n ? i : 0; /* no words at all: everything counts */
+    free(empty);
+    free(copy);
     return rc;
 }

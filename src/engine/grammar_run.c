@@ -185,6 +185,29 @@ static size_t settled(struct eng_grammar_state *s, uint8_t *out, int *set)
     return n;
 }
 
+/* Whether a token that may come begins with all of p[0..n) and goes on behind it, where the
+ * automaton is in `set`: " driver" where only the blank is settled. A model has learnt its own
+ * tokens: then it is asked. */
+static bool goes_beyond(struct eng_grammar_state *s, const uint8_t *p, size_t n, int set)
+{
+    const struct eng_vocab *v = s->g->v;
+    int lo, hi;
+    eng_vocab_range(v, p, n, &lo, &hi);
+    for (int i = lo; i < hi && s->err == 0;) {
+        size_t len, k = n;
+        const char *t = eng_tok_piece(v->tok, v->id[i], false, &len);
+        int at = set;
+        while (k < len && (at = gram_step(s, at, (uint8_t)t[k])) >= 0)
+            k++;
+        i++;
+        if (at >= 0 && len > n && in_time(s, s->set[at].far))
+            return true;
+        for (; at < 0 && i < hi && v->lcp[i] > k; i++) /* all that share the refused byte */
+            ;
+    }
+    return false;
+}
+
 int eng_grammar_forced(struct eng_grammar_state *s, int32_t *out, int max)
 {
     uint8_t p[FORCED_BYTES];
@@ -194,6 +217,8 @@ int eng_grammar_forced(struct eng_grammar_state *s, int32_t *out, int max)
     /* A token is settled by what is certain behind it, never by how far somebody looked. */
     while (n_out < max && at < len && (len < FORCED_BYTES || len - at >= FORCED_TOKEN)) {
         size_t n = len - at < FORCED_TOKEN ? len - at : FORCED_TOKEN;
+        if (len - at < s->g->v->max_bytes && goes_beyond(s, p + at, len - at, set))
+            break;
         out[n_out] = eng_vocab_longest(s->g->v, p + at, n, &n);
         if (out[n_out] < 0)
             break;

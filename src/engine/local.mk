@@ -10,6 +10,10 @@ libwp_engine_a_SOURCES = \
 	src/engine/chat_format.c \
 	src/engine/chat_int.h \
 	src/engine/chat_tools.c \
+	src/engine/confidence.c \
+	src/engine/confidence.h \
+	src/engine/confidence_text.c \
+	src/engine/confidence_int.h \
 	src/engine/config.c \
 	src/engine/exec.h \
 	src/engine/forward.c \
@@ -75,6 +79,8 @@ libwp_engine_a_SOURCES = \
 	src/engine/utf8.h \
 	src/engine/vocab.c \
 	src/engine/vocab.h \
+	src/engine/watch.c \
+	src/engine/watch.h \
 	src/engine/weights.c \
 	src/engine/weights_pack.c
 libwp_engine_a_CFLAGS = $(AM_CFLAGS) $(PCRE2_CFLAGS)

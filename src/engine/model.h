@@ -88,6 +88,7 @@ const struct eng_identity *eng_model_identity(struct eng_model *m);
  * [0,k) and [k,L) can be run at different times. */
 struct eng_session;
 struct eng_lora; /* lora.h */
+struct eng_watch; /* watch.h */
 int eng_session_new(struct eng_session **out, const struct eng_model *m, int n_ctx,
                     enum kern_kv_type kv, struct base_err *err) BASE_MUST_CHECK;
 void eng_session_free(struct eng_session *s);
@@ -112,6 +113,7 @@ struct eng_seg {
     float *logits;              /* [n_vocab] of the last row, or [n_row][n_vocab], or NULL */
     bool logits_all;
     const struct eng_lora *lora; /* the rows' adapter (lora.h), or NULL */
+    struct eng_watch *watch;     /* sees the rows pass (watch.h), or NULL */
 };
 
 /* Scratch and threads for steps of up to max_row rows in all. */

@@ -157,17 +157,23 @@ static float highest(const float *logits, int n)
     return ok && isfinite(max) ? max : NAN;
 }
 
-/* log(sum(exp(logits))), and the distribution's entropy. */
-static double log_sum_exp(const float *logits, int n, float max, float *entropy)
+/* log(sum(exp(logits))), and the distribution's entropy and margin. */
+static double log_sum_exp(const float *logits, int n, float max, struct eng_pick *out)
 {
     double sum = 0.0, weighted = 0.0;
+    float first = -INFINITY, second = -INFINITY;
     for (int i = 0; i < n; i++) {
         const double e = (double)expf(logits[i] - max);
         sum += e;
         weighted += e > 0.0 ? e * (double)(logits[i] - max) : 0.0;
+        if (logits[i] > second) {
+            second = logits[i] > first ? first : logits[i];
+            first = logits[i] > first ? logits[i] : first;
+        }
     }
     const double h = log(sum) - weighted / sum;
-    *entropy = h > 0.0 ? (float)h : 0.0f;
+    out->entropy = h > 0.0 ? (float)h : 0.0f;
+    out->margin = (float)((1.0 - (double)expf(second - max)) / sum);
     return (double)max + log(sum);
 }
 
@@ -481,9 +487,10 @@ static int draw_cut(struct eng_sampler *s, const float *logits, float max, int32
 
 /* What is done depends on the grammar, the logits and the seed alone, never on what was done
  * before: the same seed gives the same answer. */
-static int pick_held(struct eng_sampler *s, float *logits, int32_t *token)
+static int pick_held(struct eng_sampler *s, float *logits, int32_t *token, bool *forced)
 {
     int rc = eng_grammar_forced(s->form, token, 1);
+    *forced = rc > 0;
     if (rc != 0)
         return rc < 0 ? rc : 0;
     int n = BASE_EBUSY;
@@ -501,6 +508,7 @@ static int pick_held(struct eng_sampler *s, float *logits, int32_t *token)
     if (n < 0)
         return n;
     *token = draw_listed(s, logits, n);
+    *forced = n == 1;
     return 0;
 }
 
@@ -520,7 +528,7 @@ int eng_sampler_take_sure(struct eng_sampler *s, struct eng_pick *out)
     int rc = eng_sampler_sure(s, &token, 1);
     if (rc <= 0 || (rc = eng_grammar_take(s->form, token)) != 0)
         return rc;
-    *out = (struct eng_pick){.token = token};
+    *out = (struct eng_pick){.token = token, .forced = true};
     eng_sampler_accept(s, token);
     return 1;
 }
@@ -536,12 +544,12 @@ int eng_sampler_pick(struct eng_sampler *s, float *logits, struct eng_pick *out)
         return BASE_EINTERNAL;
     double lse = 0.0;
     if (s->p.logprobs) {
-        lse = log_sum_exp(logits, s->n_vocab, max, &out->entropy);
+        lse = log_sum_exp(logits, s->n_vocab, max, out);
         fill_top(s, logits, lse, out);
     }
     penalise(s, logits);
     if (s->form != NULL)
-        rc = pick_held(s, logits, &out->token);
+        rc = pick_held(s, logits, &out->token, &out->forced);
     else
         out->token = s->p.temperature > 0.0f ? draw(s, logits) : argmax(logits, s->n_vocab);
     if (rc == 0 && out->token < 0)

@@ -36,6 +36,8 @@ struct eng_pick {
     int32_t token;
     float logprob; /* natural log, of the model's own distribution (before temperature and cuts) */
     float entropy; /* nats, same distribution */
+    float margin;  /* its likeliest token's probability less the second one's */
+    bool forced;   /* the grammar left no choice */
     int n_top;
     struct {
         int32_t token;

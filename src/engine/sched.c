@@ -119,6 +119,7 @@ static void push_cmd(struct eng_sched *s, struct sched_cmd *c)
 static void job_free(struct eng_job *j)
 {
     sched_past_free(j->past);
+    eng_watch_fini(&j->watch);
     eng_sampler_free(j->sampler);
     free(j->planned);
     free(j);
@@ -156,9 +157,8 @@ void eng_sched_poll(struct eng_sched *s)
             job_free(j);
         } else {
             deliver(j, e);
-            free(e->buf);
             if (e != &j->error_ev)
-                free(e);
+                sched_ev_free(e);
         }
         e = next;
     }
@@ -208,6 +208,7 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->arg = arg;
     j->priority = opt->priority;
     j->run = opt->run;
+    j->lora = opt->lora;
     j->todo_end = &j->todo;
     j->last_pick = -1;
     j->draft_right = SCHED_DRAFT_PRIOR / 100.0;
@@ -218,7 +219,10 @@ int eng_job_open(struct eng_job **out, struct eng_sched *s, const struct eng_job
     j->planned = calloc((size_t)eng_model_config(s->m)->n_layer, sizeof *j->planned);
     if (j->planned == NULL)
         rc = base_err_set(err, BASE_ENOMEM, "job", "no memory");
-    if (rc != 0 || (rc = sched_past_new(&j->past, s->m, &s->o, opt, err)) != 0 ||
+    if (rc != 0 ||
+        (rc = eng_watch_init(&j->watch, &opt->watch, eng_model_config(s->m)->n_layer,
+                             eng_model_config(s->m)->d_model, err)) != 0 ||
+        (rc = sched_past_new(&j->past, s->m, &s->o, opt, err)) != 0 ||
         (rc = eng_sampler_new(&j->sampler, &opt->sample, eng_model_config(s->m)->n_vocab, err)) !=
             0) {
         job_free(j);
@@ -296,7 +300,7 @@ static struct sched_cmd *cmd_new(struct eng_job *j, enum sched_cmd_kind kind, in
     struct sched_cmd *c = malloc(sizeof *c + n_bytes);
     if (c == NULL)
         return NULL;
-    *c = (struct sched_cmd){.kind = kind, .job = j, .run = j->run, .n = n};
+    *c = (struct sched_cmd){.kind = kind, .job = j, .run = j->run, .lora = j->lora, .n = n};
     memcpy(c + 1, payload, n_bytes);
     return c;
 }
@@ -363,6 +367,23 @@ int eng_job_switch(struct eng_job *j, const struct eng_job_run *run, struct base
     if (rc != 0 || (rc = check_run(j->sched, run, err)) != 0)
         return rc;
     j->run = *run;
+    return 0;
+}
+
+/* Rows of both kinds may not meet in a layer's K/V. */
+int eng_job_adapt(struct eng_job *j, const struct eng_lora *lora, struct base_err *err)
+{
+    int rc = check_idle(j, err);
+    if (rc != 0)
+        return rc;
+    if (lora != NULL && eng_lora_model(lora) != j->sched->m)
+        return base_err_set(err, BASE_EINVAL, "job", "the adapter is another model's");
+    for (int l = 0; lora != j->lora && l < eng_model_config(j->sched->m)->n_layer; l++) {
+        const bool both = eng_lora_touches(lora, l, l + 1) || eng_lora_touches(j->lora, l, l + 1);
+        if (j->planned[l] > 0 && both)
+            return base_err_set(err, BASE_EINVAL, "job", "layer %d has rows of another adapter", l);
+    }
+    j->lora = lora;
     return 0;
 }
 

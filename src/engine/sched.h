@@ -7,6 +7,7 @@
 
 #include "engine/model.h"
 #include "engine/sample.h"
+#include "engine/watch.h"
 
 struct eng_sched;
 struct eng_job;
@@ -67,6 +68,9 @@ struct eng_event {
     enum eng_done done;         /* DONE: autoregress ended (or an ENG_OUT_NONE feed has run) */
     struct base_err err;        /* ERROR: the job is dead, close it */
     int64_t engine_us;          /* time inside steps since the last event of this job */
+    /* At the end of a feed of a job that watches, if it ran a watched layer: all that was seen so far
+     * of the rows fed. Else NULL. Valid during the callback. */
+    const struct eng_states *states;
 };
 typedef void eng_job_cb(struct eng_job *j, const struct eng_event *ev, void *arg);
 
@@ -81,6 +85,11 @@ struct eng_job_opt {
     /* Whose prompts these are: K/V is shared only among jobs with the same key, because that a prompt
      * is read faster tells that it was asked before. NULL or "": it is neither shared nor kept. */
     const char *cache_key; /* below ENG_CACHE_KEY_MAX bytes */
+    /* Its prompt is nobody's secret, such as what stands before all sentences: as long as it is open,
+     * every job that begins alike takes K/V from it, whatever its key. */
+    bool common;
+    /* Rows that count are computed, not taken from the cache: only what lies before watch.from is. */
+    struct eng_watch_opt watch;
 };
 enum { ENG_CACHE_KEY_MAX = 128 };
 
@@ -108,6 +117,10 @@ int eng_job_accept(struct eng_job *j, const int32_t *tok, int n) BASE_MUST_CHECK
  * when the link died, then to [0,L) autoregress. */
 int eng_job_switch(struct eng_job *j, const struct eng_job_run *run, struct base_err *err)
     BASE_MUST_CHECK;
+/* Another adapter (NULL: none) for later feeds, e.g. once the layers below it have told what the
+ * prompt is. BASE_EINVAL: another model's, or one of the two works on layers that have rows already;
+ * BASE_EBUSY, BASE_ECLOSED as for feeds. */
+int eng_job_adapt(struct eng_job *j, const struct eng_lora *lora, struct base_err *err) BASE_MUST_CHECK;
 
 /* No callback after this returns; the engine drops the work before its next step. NULL is fine. */
 void eng_job_close(struct eng_job *j);

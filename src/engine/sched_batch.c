@@ -39,7 +39,8 @@ static int order_jobs(struct eng_sched *s)
 }
 
 /* An answer that begins by what the grammar leaves no choice about: those tokens run with the
- * prompt's last rows, so that the step's logits are for the first choice. */
+ * prompt's last rows, so that the step's logits are for the first choice. Not where somebody
+ * watches the prompt's rows: those are none. */
 static void add_sure(struct eng_sched *s, struct sched_slot *t, struct eng_seg *g, int room)
 {
     struct eng_job *j = t->job;
@@ -48,7 +49,7 @@ static void add_sure(struct eng_sched *s, struct sched_slot *t, struct eng_seg *
     max = max < room - t->n ? max : room - t->n;
     max = max < s->o.chunk_tok - t->n ? max : s->o.chunk_tok - t->n;
     max = max < j->past->n_ctx - 1 - t->pos - t->n ? max : j->past->n_ctx - 1 - t->pos - t->n;
-    if (!t->last || !t->run.autoregress || !j->past->whole || max <= 0)
+    if (!t->last || !t->run.autoregress || !j->past->whole || g->watch != NULL || max <= 0)
         return;
     int n = eng_sampler_sure(j->sampler, tok + t->n, max); /* an error: the pick finds it too */
     if (n > 0 && eng_tok_is_end(eng_model_tok(s->m), tok[t->n + n - 1]))
@@ -68,6 +69,8 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
     struct sched_slot *t = &s->slot[at];
     struct sched_cmd *f = j->n_owed > 0 ? NULL : j->todo;
     if (f != NULL)
+        j->past->lora = f->lora;
+    if (f != NULL)
         sched_cache_use(s, j, f, base_clock_mono_us());
     *t = (struct sched_slot){
         .job = j, .feed = f, .fed = f != NULL, .run = f != NULL ? f->run : j->answer_run};
@@ -82,7 +85,8 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
                           .layer_begin = t->run.layer_begin,
                           .layer_end = t->run.layer_end,
                           .n_row = t->n,
-                          .lora = j->past->lora};
+                          .lora = j->past->lora,
+                          .watch = f != NULL && j->watch.o.n > 0 ? &j->watch : NULL};
     if (f == NULL) {
         g->token = j->past->token + t->pos; /* drafts come behind it */
     } else if (f->token != NULL) {
@@ -98,6 +102,13 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
         t->ev = sched_ev_new(j, t->run.out == ENG_OUT_TOKEN ? ENG_EV_TOKEN : ENG_EV_DONE, 0);
     if ((rows || t->last) && t->ev == NULL)
         return BASE_ENOMEM;
+    if (t->last && f != NULL && eng_watch_passes(&j->watch, t->run.layer_begin, t->run.layer_end)) {
+        t->ev->seen = malloc(2 * (size_t)j->watch.o.n * d * sizeof *t->ev->seen);
+        if (t->ev->seen == NULL) {
+            sched_slot_drop(t);
+            return BASE_ENOMEM;
+        }
+    }
     if (rows)
         g->x_out = t->ev->buf;
     return 0;

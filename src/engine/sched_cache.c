@@ -22,6 +22,7 @@ int sched_past_new(struct sched_past **out, const struct eng_model *m,
     p->n_ctx = o->n_ctx;
     p->lora = job->lora;
     p->whole = true;
+    p->common = job->common;
     snprintf(p->key, sizeof p->key, "%s", job->cache_key != NULL ? job->cache_key : "");
     int rc = eng_session_new(&p->session, m, o->n_ctx, o->kv, err);
     if (rc == 0) {
@@ -53,7 +54,7 @@ void sched_past_free(struct sched_past *p)
 /* Whether what one computed may serve the other. */
 static bool alike(const struct sched_past *a, const struct sched_past *b)
 {
-    return strcmp(a->key, b->key) == 0 && a->lora == b->lora;
+    return a->key[0] != '\0' && strcmp(a->key, b->key) == 0 && a->lora == b->lora;
 }
 
 static int n_same(const struct sched_past *p, const int32_t *tok, int n)
@@ -145,14 +146,16 @@ void sched_cache_fini(struct sched_cache *c)
         evict(c, c->first);
 }
 
-/* The past that has most of f's beginning in common, a closed job's or an open one's. */
+/* The past that has most of f's beginning in common, a closed job's or an open one's. Rows that a
+ * watch must see are not looked for. */
 static struct sched_past *find(struct eng_sched *s, const struct eng_job *j,
                                const struct sched_cmd *f, int *n, bool *open)
 {
     struct sched_past *best = NULL;
+    const int most = j->watch.o.n > 0 && j->watch.o.from < f->n - 1 ? j->watch.o.from : f->n - 1;
     *n = MIN_TOK - 1;
     for (struct sched_past *p = s->cache.first; p != NULL; p = p->next) {
-        const int same = alike(p, j->past) ? n_same(p, f->token, f->n - 1) : 0;
+        const int same = alike(p, j->past) ? n_same(p, f->token, most) : 0;
         if (same > *n) {
             best = p;
             *n = same;
@@ -160,8 +163,10 @@ static struct sched_past *find(struct eng_sched *s, const struct eng_job *j,
         }
     }
     for (struct eng_job *o = s->jobs; o != NULL; o = o->next) {
-        const bool may = o != j && o->past->whole && !o->failed && alike(o->past, j->past);
-        const int same = may ? n_same(o->past, f->token, f->n - 1) : 0;
+        const struct sched_past *p = o->past;
+        const bool may = o != j && p->whole && !o->failed &&
+                         (p->common ? p->lora == j->past->lora : alike(p, j->past));
+        const int same = may ? n_same(p, f->token, most) : 0;
         if (same > *n) {
             best = o->past;
             *n = same;
@@ -176,9 +181,9 @@ void sched_cache_use(struct eng_sched *s, struct eng_job *j, struct sched_cmd *f
     const int n_layer = eng_model_config(s->m)->n_layer;
     bool open = false;
     int n = 0;
-    if (s->cache.max_bytes == 0 || j->past->key[0] == '\0' || j->past->n > 0 || !j->past->whole ||
-        f->token == NULL || f->n_done > 0 || f->run.layer_begin != 0 ||
-        f->run.layer_end != n_layer || f->run.out == ENG_OUT_ROWS)
+    if (s->cache.max_bytes == 0 || j->past->n > 0 || !j->past->whole || f->token == NULL ||
+        f->n_done > 0 || f->run.layer_begin != 0 || f->run.layer_end != n_layer ||
+        f->run.out == ENG_OUT_ROWS)
         return;
     struct sched_past *p = find(s, j, f, &n, &open);
     if (p == NULL)

@@ -20,6 +20,7 @@ struct sched_past {
     int32_t *token; /* [n_ctx + 1] by position, in a map that stays out of core dumps; behind n: what
                      * is about to run */
     int n, n_ctx;
+    bool common; /* open to every key (never in the cache) */
     bool whole; /* all its rows were these tokens, through all layers */
     size_t bytes;
     int64_t used_us;

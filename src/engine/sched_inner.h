@@ -22,6 +22,7 @@ struct sched_cmd {
     int n, n_done;          /* FEED, ACCEPT: rows or tokens; those that have run */
     int32_t *token;         /* [n], in the same allocation; NULL: rows */
     float *row;             /* [n][d_model], in the same allocation; NULL: tokens */
+    const struct eng_lora *lora; /* FEED: its rows' */
     uint64_t n_step;        /* CLOSE: steps that had run when it was said */
 };
 
@@ -32,6 +33,8 @@ struct sched_ev {
     bool gone;
     int answer_end_pos; /* DONE of an answer: the session's position; else -1 */
     float *buf;         /* rows, owned; ev.rows points into it */
+    float *seen;        /* what a watch saw, owned; NULL: nothing is told. states points into it */
+    struct eng_states states;
     struct eng_event ev;
 };
 
@@ -61,6 +64,7 @@ struct eng_job {
     struct eng_job *owner_next, **owner_link; /* all jobs that are not closed */
     bool closed, dead, answering;
     struct eng_job_run run;
+    const struct eng_lora *lora;
     int *planned;   /* [n_layer] positions when all feeds have run */
     int n_accepted; /* through eng_job_accept */
 
@@ -74,6 +78,7 @@ struct eng_job {
     struct eng_job *next;
     struct sched_past *past; /* session and tokens; NULL once the cache has them */
     struct eng_sampler *sampler;
+    struct eng_watch watch; /* o.n 0: none */
     struct sched_cmd *todo, **todo_end; /* feeds and accepts in order */
     struct eng_job_run answer_run;
     bool engine_answering, failed;
@@ -133,6 +138,7 @@ int sched_logits_rows(const struct eng_sched_opt *o); /* the most that a step ca
 /* sched_run.c. */
 bool sched_is_runnable(struct eng_job *j); /* has it rows to run? accepts before them take effect */
 struct sched_ev *sched_ev_new(struct eng_job *j, enum eng_event_kind kind, size_t n_float);
+void sched_ev_free(struct sched_ev *e); /* one that was made by sched_ev_new */
 void sched_slot_drop(struct sched_slot *t); /* what it would have announced */
 void sched_fail_nomem(struct eng_sched *s, struct eng_job *j);
 /* The next n rows of a feed are done, whoever computed them: position, counts, sampler. */

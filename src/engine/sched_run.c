@@ -57,6 +57,13 @@ struct sched_ev *sched_ev_new(struct eng_job *j, enum eng_event_kind kind, size_
     return e;
 }
 
+void sched_ev_free(struct sched_ev *e)
+{
+    free(e->buf);
+    free(e->seen);
+    free(e);
+}
+
 static void drop_todo(struct eng_sched *s, struct eng_job *j)
 {
     while (j->todo != NULL) {
@@ -229,7 +236,7 @@ static bool pick_token(struct eng_sched *s, struct sched_slot *t, float *logits,
     t->ev = e->next;
     const int rc = eng_sampler_pick(t->job->sampler, logits, &e->ev.pick);
     if (rc != 0) {
-        free(e);
+        sched_ev_free(e);
         fail_sampler(s, t->job, rc);
         return false;
     }
@@ -328,8 +335,7 @@ void sched_slot_drop(struct sched_slot *t)
 {
     for (struct sched_ev *e = t->ev, *next; e != NULL; e = next) {
         next = e->next;
-        free(e->buf);
-        free(e);
+        sched_ev_free(e);
     }
     t->ev = NULL;
 }
@@ -351,6 +357,10 @@ static void finish_slot(struct eng_sched *s, int at, int64_t us)
     }
     if (t->ev == NULL)
         return;
+    if (t->ev->seen != NULL) {
+        eng_watch_get(&j->watch, t->ev->seen, &t->ev->states);
+        t->ev->ev.states = &t->ev->states;
+    }
     if (t->run.out == ENG_OUT_TOKEN) {
         finish_tokens(s, t, s->seg[at].logits);
         sched_slot_drop(t); /* what was drafted in vain */

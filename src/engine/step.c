@@ -2,6 +2,7 @@
  * loaded and handed back; forward.c does the arithmetic. */
 #include "engine/exec.h"
 #include "engine/lora.h"
+#include "engine/watch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -253,6 +254,16 @@ static void store_seg(struct eng_exec *e, const struct eng_seg *g, int first_row
         g->s->n_pos[l] += g->n_row;
 }
 
+/* The active rows have passed block l. */
+static void show(const struct eng_exec *e, int l)
+{
+    for (int i = 0; i < e->n_act; i++) {
+        const struct eng_row *r = &e->row[e->act[i]];
+        if (r->seg->watch != NULL)
+            eng_watch_add(r->seg->watch, l + 1, r->pos, eng_exec_x(e, e->act[i]));
+    }
+}
+
 int eng_exec_run(struct eng_exec *e, const struct eng_seg *seg, int n_seg, struct base_err *err)
 {
     int rc = check_step(e, seg, n_seg, err);
@@ -277,6 +288,7 @@ int eng_exec_run(struct eng_exec *e, const struct eng_seg *seg, int n_seg, struc
         eng_lora_plan(e);
         if (e->n_act > 0)
             eng_forward_layer(e, l);
+        show(e, l);
     }
     if (e->n_want > 0)
         eng_forward_head(e);

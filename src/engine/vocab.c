@@ -163,6 +163,16 @@ static int lower(const struct eng_vocab *v, int lo, int hi, size_t at, int b)
     return lo;
 }
 
+void eng_vocab_range(const struct eng_vocab *v, const uint8_t *s, size_t len, int *lo, int *hi)
+{
+    *lo = 0;
+    *hi = v->n;
+    for (size_t at = 0; at < len && *lo < *hi; at++) {
+        *lo = lower(v, *lo, *hi, at, s[at]);
+        *hi = lower(v, *lo, *hi, at, s[at] + 1);
+    }
+}
+
 int32_t eng_vocab_longest(const struct eng_vocab *v, const uint8_t *s, size_t len, size_t *n)
 {
     int lo = 0, hi = v->n;

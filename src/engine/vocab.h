@@ -24,6 +24,9 @@ struct eng_vocab {
 int eng_vocab_new(struct eng_vocab **out, const struct eng_tok *t, struct base_err *err) BASE_MUST_CHECK;
 void eng_vocab_free(struct eng_vocab *v); /* NULL is fine */
 
+/* The tokens that begin with s[0..len): id[*lo..*hi). */
+void eng_vocab_range(const struct eng_vocab *v, const uint8_t *s, size_t len, int *lo, int *hi);
+
 /* The longest token that s[0..len) begins with, or -1; *n its bytes. */
 int32_t eng_vocab_longest(const struct eng_vocab *v, const uint8_t *s, size_t len, size_t *n);
 

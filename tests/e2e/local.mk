@@ -1,6 +1,6 @@
 # End-to-end tests: real processes over loopback, on a tiny model (tests/fixtures/mktiny).
 E2E_TESTS = \
-	tests/e2e/test_adapter.py tests/e2e/test_edge_local.py tests/e2e/test_gate.py tests/e2e/test_seal.py \
+	tests/e2e/test_adapter.py tests/e2e/test_cabin.py tests/e2e/test_edge_local.py tests/e2e/test_gate.py tests/e2e/test_seal.py \
 	tests/e2e/test_escalate.py tests/e2e/test_faults.py tests/e2e/test_private.py tests/e2e/test_policy_life.py tests/e2e/test_facts.py \
 	tests/e2e/test_sharing.py tests/e2e/test_tools.py
 TESTS += $(E2E_TESTS) tests/e2e/test_edge_seal

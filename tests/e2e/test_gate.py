@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 
 import wp
@@ -415,6 +416,32 @@ def test_confidence_decides_after_the_first_tokens():
             eq(g.edge.chat("x")[1]["x-waypost-route"], "local", "cabin data is not even asked about")
             assert "model.confidence" not in g.edge.decisions()[-1]["facts"]
             g.edge.stop()
+
+
+def confidence_file(f, name, p, model=None, task="signal min_prob 1 0 1"):
+    """Every answer is right with this probability."""
+    info = json.loads(subprocess.run([wp.program("waypostctl"), "model", "info", str(f.tiny()), "--hash", "--json"],
+                                     stdout=subprocess.PIPE, check=True).stdout)
+    return f.file(name, f"waypost-confidence 1\nmodel {model or info['identity']['base_model_hash']}\nadapter none\n"
+                        f"task answer\n{task}\nknot 0 {p}\nend\n")
+
+
+def test_a_fitted_file_tells_the_confidence():
+    with wp.Folder() as f:
+        for p, route in ((0.9, "prompt"), (0.2, "local")):
+            g = Gate(f, GOOD, policy=CONFIDENCE % "gt: 0.5", name="edge-" + route,
+                     router__confidence_file=confidence_file(f, "conf" + route, p))
+            _, h, _ = ask(g)
+            eq(h["x-waypost-route"], route, p)
+            if route == "prompt":
+                eq(round(g.edge.decisions()[-1]["facts"]["model.confidence"], 6), p, "the file's number")
+            g.edge.stop()
+        for name, text, word in (("other", confidence_file(f, "other", 0.5, model="ab" * 16), "ab" * 16),
+                                 ("states", confidence_file(f, "st", 0.5, task="state mean 1 64\n" + "1 " * 64),
+                                  "asks for states")):
+            r = subprocess.run(wp.Edge(f, name=name, router__confidence_file=text).args, capture_output=True,
+                               text=True, check=False, timeout=60)
+            assert r.returncode != 0 and word in r.stderr, r
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ EXTRA_DIST += tests/engine/test_goldens.py tests/fixtures/tok/smollm2-ids.json
 # needs the real model is plain TAP: test_real, test_logits.py.
 ENGINE_TESTS = tests/engine/test_attend tests/engine/test_forward tests/engine/test_pack_cache \
 	tests/engine/test_sample tests/engine/test_sched tests/engine/test_prefix \
-	tests/engine/test_draft tests/engine/test_sure
+	tests/engine/test_draft tests/engine/test_sure tests/engine/test_watch
 check_PROGRAMS += $(ENGINE_TESTS)
 TESTS += $(ENGINE_TESTS)
 tests_engine_test_attend_SOURCES = tests/engine/test_attend.c tests/engine/tiny_model.h
@@ -64,6 +64,15 @@ tests_engine_test_draft_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 tests_engine_test_sure_SOURCES = tests/engine/test_sure.c tests/engine/sched_seen.h
 tests_engine_test_sure_CFLAGS = $(TEST_CFLAGS)
 tests_engine_test_sure_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+tests_engine_test_watch_SOURCES = tests/engine/test_watch.c tests/engine/sched_seen.h
+tests_engine_test_watch_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_watch_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/engine/test_confidence
+TESTS += tests/engine/test_confidence
+tests_engine_test_confidence_SOURCES = tests/engine/test_confidence.c tests/engine/tiny_model.h
+tests_engine_test_confidence_CFLAGS = $(TEST_CFLAGS)
+tests_engine_test_confidence_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc
+tests_engine_test_confidence_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_real
 TESTS += tests/engine/test_real tests/engine/test_bench.py tests/engine/test_logits.py

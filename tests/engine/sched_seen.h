@@ -24,6 +24,9 @@ struct seen {
     int done_pos;
     int n_prompt_tok, n_cached_tok, n_new_tok;
     int64_t engine_us;
+    int n_states;             /* events that told of a watch */
+    struct eng_states states; /* of the last of them; its rows: */
+    float mean[ENG_WATCH_MAX][D], last[ENG_WATCH_MAX][D];
     struct base_err err;
     int close_after; /* closes itself after so many tokens; 0: never */
     bool closed;
@@ -39,6 +42,12 @@ static inline void see(struct eng_job *j, const struct eng_event *ev, void *arg)
     s->n_cached_tok = ev->n_cached_tok;
     s->n_new_tok = ev->n_new_tok;
     s->engine_us += ev->engine_us;
+    if (ev->states != NULL) {
+        s->n_states++;
+        s->states = *ev->states;
+        memcpy(s->mean, ev->states->mean, (size_t)ev->states->n * sizeof s->mean[0]);
+        memcpy(s->last, ev->states->last, (size_t)ev->states->n * sizeof s->last[0]);
+    }
     seen_clock++;
     switch (ev->kind) {
     case ENG_EV_TOKEN:

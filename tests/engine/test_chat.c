@@ -319,6 +319,43 @@ static void merges_across_the_seam(void **state)
     eng_chat_free(f);
 }
 
+/* Where the last message's words begin; the token before them may hold the space between. */
+static void words_are_found(void **state)
+{
+    (void)state;
+    static const char *const force[] = {"chatml", "llama3", "llama2", "gemma", "phi3"};
+    const struct eng_chat_msg m[] = {MSG("user", "aa bb"), MSG("assistant", "cc"),
+                                     MSG("user", "dd ee ff")};
+    for (size_t i = 0; i < sizeof force / sizeof force[0]; i++) {
+        const struct eng_chat_format *f;
+        const struct eng_chat_ask ask = {.n_tool = 0};
+        struct base_err err = {0};
+        int32_t *ids;
+        int n, at = -1;
+        assert_int_equal(eng_chat_find(&f, "", 0, force[i], &err), 0);
+        assert_int_equal(eng_chat_encode_ask(f, tok, m, 3, &ask, 1000, &ids, &n, &err), 0);
+        assert_int_equal(eng_chat_words_at(f, tok, m, 3, &ask, ids, n, &at, &err), 0);
+        assert_true(at > 4 && at < n);
+        char text[256] = "";
+        for (int k = at; k < n; k++) {
+            size_t len;
+            const char *p = eng_tok_piece(tok, ids[k], true, &len);
+            strncat(text, p, len);
+        }
+        const char *words = strstr(text, "dd ee ff");
+        if (words == NULL || words > text + 1)
+            fail_msg("%s: '%s'", force[i], text);
+        /* No words: everything counts. */
+        const struct eng_chat_msg none = MSG("user", "");
+        free(ids);
+        assert_int_equal(eng_chat_encode_ask(f, tok, &none, 1, &ask, 1000, &ids, &n, &err), 0);
+        assert_int_equal(eng_chat_words_at(f, tok, &none, 1, &ask, ids, n, &at, &err), 0);
+        assert_int_equal(at, 0);
+        free(ids);
+        eng_chat_free(f);
+    }
+}
+
 #define L3 "<|start_header_id|>x<|end_header_id|><|eot_id|>"
 
 static void llama3(void **state)
@@ -473,6 +510,7 @@ int main(void)
         cmocka_unit_test(llama3_tells_of_functions),
         cmocka_unit_test(users_text_is_never_special),
         cmocka_unit_test(merges_across_the_seam),
+        cmocka_unit_test(words_are_found),
         cmocka_unit_test(llama3),
         cmocka_unit_test(llama2),
         cmocka_unit_test(gemma),

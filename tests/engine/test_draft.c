@@ -183,6 +183,10 @@ static void forced_tokens_are_drafts(void **state)
         }
         same(&want, &saw);
         assert_int_equal(want.done, ENG_DONE_STOP);
+        int n_choice = 0; /* of digits, and of true or false, there is one */
+        for (int k = 0; k < want.n_token; k++)
+            n_choice += !want.pick[k].forced;
+        assert_true(want.pick[0].forced && n_choice >= 2 && n_choice <= 5);
     }
     struct eng_sched_stats st, none;
     eng_sched_stats(drafting, &st);

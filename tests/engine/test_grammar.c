@@ -270,6 +270,34 @@ static void certain_tokens_are_foretold(void **state)
     eng_grammar_stop(s);
 }
 
+/* Where a token of the vocabulary goes on behind what is certain, the model is asked: it has learnt
+ * that token. */
+static void a_token_may_go_beyond_what_is_certain(void **state)
+{
+    (void)state;
+    struct eng_grammar_state *s = begin("a = \"x\" (\" the\" | \" in\" | \" 1\") ;", NULL);
+    int32_t out[4], list[300];
+    assert_int_equal(eng_grammar_forced(s, out, 4), 1);
+    assert_int_equal(out[0], token_of("x"));
+    assert_int_equal(eng_grammar_take(s, out[0]), 0);
+    assert_int_equal(eng_grammar_forced(s, out, 4), 0);
+    assert_int_equal(eng_grammar_list(s, list, 0), 3); /* ' ', " t", " the" */
+    assert_int_equal(eng_grammar_allows(s, token_of(" the")), 1);
+    assert_int_equal(eng_grammar_take(s, token_of(" t")), 0);
+    assert_int_equal(eng_grammar_forced(s, out, 4), 2); /* "he" and the end */
+    eng_grammar_stop(s);
+
+    /* No token goes on with a digit: the blank is certain. Nor does one that comes too late. */
+    s = begin("a = \" \" [0-9] ;", NULL);
+    assert_int_equal(eng_grammar_forced(s, out, 4), 1);
+    eng_grammar_stop(s);
+    s = begin("a = \" the\" \"xxxxxxx\" | \" in\" ;", NULL);
+    eng_grammar_limit(s, 4);
+    assert_int_equal(eng_grammar_forced(s, out, 4), 1);
+    assert_int_equal(out[0], token_of(" "));
+    eng_grammar_stop(s);
+}
+
 static void a_trigger_begins_it(void **state)
 {
     (void)state;
@@ -467,6 +495,7 @@ int main(void)
         cmocka_unit_test(lists_are_what_is_allowed),
         cmocka_unit_test(ends_come_exactly_where_they_may),
         cmocka_unit_test(certain_tokens_are_foretold),
+        cmocka_unit_test(a_token_may_go_beyond_what_is_certain),
         cmocka_unit_test(a_trigger_begins_it),
         cmocka_unit_test(long_answers_do_not_pile_up),
         cmocka_unit_test(limits_bring_it_to_its_end),

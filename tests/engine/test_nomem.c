@@ -38,7 +38,11 @@ static int run_job(struct eng_sched *s, const struct eng_lora *l, struct eng_gra
     p.grammar = g;
     struct seen seen = {0};
     struct eng_job *j = NULL;
-    const struct eng_job_opt opt = {.run = run, .sample = p, .lora = l, .cache_key = "k"};
+    const struct eng_job_opt opt = {.run = run,
+                                    .sample = p,
+                                    .lora = l,
+                                    .cache_key = "k",
+                                    .watch = {.n = 2, .layer = {1, 2}, .from = 17}};
     int rc = eng_job_open(&j, s, &opt, see, &seen, err);
     if (rc == 0)
         rc = eng_job_accept(j, ids, 2);

@@ -152,6 +152,45 @@ static void open_jobs_share(void **state)
     eng_sched_free(s);
 }
 
+/* What stands before everybody's words: shared with every key, with none too, while it is open. */
+static void a_common_beginning_is_everybodys(void **state)
+{
+    (void)state;
+    static struct seen want, saw, held;
+    int32_t ids[CTX];
+    struct eng_sched *s = sched(1 << 24, 4, 1000000), *off = sched(0, 4, 1000000);
+    prompt(5, CTX, ids);
+    ask(off, NULL, ids, 60, &want);
+    const struct eng_job_opt o = {.run = {0, LAYERS, ENG_OUT_NONE, false, 0},
+                                  .sample = ENG_SAMPLE_GREEDY,
+                                  .common = true};
+    struct eng_job *j = seen_job(s, &o, &held);
+    feed(j, ids, 40);
+    wait_for(s, &held.n_done, 1);
+    ask(s, "a", ids, 60, &saw);
+    same_answer(&want, &saw);
+    assert_int_equal(saw.n_cached_tok, 40);
+    ask(s, NULL, ids, 60, &saw);
+    same_answer(&want, &saw);
+    assert_int_equal(saw.n_cached_tok, 40);
+    /* What somebody said behind it stays with his key. */
+    ask(s, "b", ids, 60, &saw);
+    assert_int_equal(saw.n_cached_tok, 40);
+    settle(s, 2);
+    eng_job_close(j);
+    settle(s, 2); /* and is not kept */
+    ask(s, "c", ids, 60, &saw);
+    assert_int_equal(saw.n_cached_tok, 0);
+    eng_sched_free(s);
+    /* Where nothing is kept, nothing is taken. */
+    j = seen_job(off, &o, &held);
+    feed(j, ids, 40);
+    ask(off, "a", ids, 60, &saw);
+    assert_int_equal(saw.n_cached_tok, 0);
+    eng_job_close(j);
+    eng_sched_free(off);
+}
+
 static void keys_and_kinds_do_not_mix(void **state)
 {
     (void)state;
@@ -308,6 +347,7 @@ int main(void)
         cmocka_unit_test(a_hit_is_exact_in_each_kv_type),
         cmocka_unit_test(a_hit_is_exact_with_windows),
         cmocka_unit_test(open_jobs_share),
+        cmocka_unit_test(a_common_beginning_is_everybodys),
         cmocka_unit_test(keys_and_kinds_do_not_mix),
         cmocka_unit_test(an_adapter_has_its_own),
         cmocka_unit_test(limits_hold),

@@ -85,6 +85,12 @@ static void logprobs_are_the_models_own(void **state)
         rank++;
     assert_true(fabs((double)out.logprob - (-0.05 * rank - log(sum))) < 1e-5);
     assert_true(fabs((double)out.entropy - h) < 1e-4);
+    assert_true(fabs((double)out.margin - (1 - exp(-0.05)) / sum) < 1e-5);
+    assert_false(out.forced);
+    fill(logits);
+    logits[nth(1)] = logits[nth(0)]; /* two are likeliest */
+    assert_int_equal(eng_sampler_pick(s, logits, &out), 0);
+    assert_true(out.margin == 0.0f);
     eng_sampler_free(s);
 }
 

@@ -45,3 +45,15 @@ else
 tests_fuzz_fuzz_quantize_SOURCES += tests/fuzz/replay.c
 TESTS += tests/fuzz/fuzz_quantize
 endif
+
+# fuzz_confidence
+check_PROGRAMS += tests/fuzz/fuzz_confidence
+EXTRA_DIST += tests/fuzz/corpus/confidence
+tests_fuzz_fuzz_confidence_SOURCES = tests/fuzz/fuzz_confidence.c
+tests_fuzz_fuzz_confidence_LDADD = $(ENGINE_LIBS) $(BASE_LIBS)
+if ENABLE_FUZZERS
+tests_fuzz_fuzz_confidence_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+tests_fuzz_fuzz_confidence_SOURCES += tests/fuzz/replay.c
+TESTS += tests/fuzz/fuzz_confidence
+endif

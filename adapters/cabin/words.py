@@ -1,0 +1,500 @@
+"""Numbers as they are said, and names of places, people and pieces that exist nowhere else: composed from
+syllables, so that a model learns to copy and not to recall."""
+
+PARTICLE = {"en": [""], "zh": [""], "de": ["", "", "", "mal ", "bitte ", "doch mal ", "mal bitte ", "bitte mal "]}
+NOT = {"en": ["not "], "zh": ["别"], "de": ["nicht ", "bloß nicht ", "bitte nicht ", "jetzt nicht ", "noch nicht "]}
+
+EN_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen " \
+          "seventeen eighteen nineteen".split()
+EN_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
+DE_ONES = "null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn " \
+          "siebzehn achtzehn neunzehn".split()
+DE_TENS = "null zehn zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
+ZH = "零一二三四五六七八九"
+
+
+def english(n, dash="-"):
+    if n == 100:
+        return "a hundred"
+    if n < 20:
+        return EN_ONES[n]
+    return EN_TENS[n // 10] + (dash + EN_ONES[n % 10] if n % 10 else "")
+
+
+def german(n, alone=True):
+    if n == 100:
+        return "hundert"
+    if n == 1 and alone:
+        return "eins"
+    if n < 20:
+        return DE_ONES[n]
+    return (DE_ONES[n % 10] + "und" if n % 10 else "") + DE_TENS[n // 10]
+
+
+def chinese(n):
+    if n == 100:
+        return "一百"
+    if n < 10:
+        return ZH[n]
+    return ("" if n < 20 else ZH[n // 10]) + "十" + (ZH[n % 10] if n % 10 else "")
+
+
+def digits(x):
+    return f"{x:g}"
+
+
+class Words:
+    def __init__(self, lang, rng):
+        self.lang, self.r = lang, rng
+
+    # ---- numbers: (as said, as in the answer) ----
+
+    def number(self, what):
+        r = self.r
+        if what == "T":
+            x = r.choice(range(16, 31)) if r.random() < 0.2 else r.choice(range(17, 28))
+            x += 0.5 if x < 30 and r.random() < 0.27 else 0
+            return self.degrees(x), digits(x)
+        if what == "D":
+            x = r.choice([2, 3, 3, 4, 4, 5, 5, 6, 1.5, 1.5, 2.5, 3.5, 0.5])
+            return self.steps(x), digits(x)
+        if what == "L7":
+            x = r.choice(range(1, 8))
+            return self.count(x), str(x)
+        x = r.choice(range(5, 100, 5)) if r.random() < 0.75 else r.choice(range(1, 101))
+        if what == "P" and r.random() < 0.2:
+            x = r.choice([25, 33, 66, 75])
+            return self.part(x), str(x)
+        return (self.percent(x) if what == "P" or r.random() < 0.4 else self.count(x)), str(x)
+
+    def degrees(self, x):
+        r, whole, half = self.r, int(x), x != int(x)
+        if self.lang == "en":
+            if r.random() < 0.5:
+                word = digits(x)
+            else:
+                word = english(whole, r.choice("- ")) + (r.choice([" and a half", " point five"]) if half else "")
+            return word + r.choice(["", "", " degrees", " degrees", " degrees celsius", "°C" if word[-1].isdigit() else ""])
+        if self.lang == "de":
+            if r.random() < 0.5:
+                word = digits(x).replace(".", r.choice(",,."))
+            elif half:
+                word = german(whole, False) + r.choice(["einhalb", "einhalb", " komma fünf", " einhalb"])
+            else:
+                word = german(whole)
+            return word + r.choice(["", "", " Grad", " Grad", " Grad", " Grad Celsius"])
+        if r.random() < 0.5:
+            return r.choice([digits(x), digits(x), f"{whole}度半"]) + "度" * 1 if not half else \
+                r.choice([digits(x) + "度", f"{whole}度半", digits(x) + "度"])
+        word = chinese(whole)
+        return r.choice([word + "度半", word + "点五度", word + "度半"]) if half else \
+            word + r.choice(["度", "度", "度", "摄氏度"])
+
+    def steps(self, x):
+        r, whole, half = self.r, int(x), x != int(x)
+        if self.lang == "en":
+            if x == 0.5:
+                return r.choice(["half a degree", "0.5 degrees", "a half degree"])
+            word = digits(x) if r.random() < 0.4 else english(whole) + (" and a half" if half else "")
+            return word + " degrees"
+        if self.lang == "de":
+            if x == 0.5:
+                return r.choice(["ein halbes Grad", "0,5 Grad"])
+            if x == 1.5:
+                return r.choice(["anderthalb Grad", "eineinhalb Grad", "1,5 Grad"])
+            if r.random() < 0.4:
+                return digits(x).replace(".", ",") + " Grad"
+            return german(whole, False) + ("einhalb" if half else "") + " Grad"
+        if x == 0.5:
+            return r.choice(["半度", "0.5度"])
+        word = "两" if whole == 2 else chinese(whole)
+        if half:
+            return r.choice([f"{word}度半", f"{digits(x)}度"])
+        return r.choice([word, word, str(whole)]) + r.choice(["度", "度", "度", "个度"])
+
+    def count(self, x):
+        r = self.r
+        if r.random() < 0.45:
+            return str(x)
+        if self.lang == "en":
+            return english(x, r.choice("- "))
+        if self.lang == "de":
+            return german(x)
+        return chinese(x)
+
+    def percent(self, x):
+        r = self.r
+        if self.lang == "en":
+            return self.count(x) + " percent" if r.random() < 0.85 else f"{x}%"
+        if self.lang == "de":
+            return german(x, False) + " Prozent" if r.random() < 0.5 else r.choice([f"{x} Prozent", f"{x}%"])
+        if x % 10 == 0 and 10 <= x < 100 and r.random() < 0.2:
+            return ZH[x // 10] + "成"
+        return r.choice([f"百分之{chinese(x)}", f"百分之{chinese(x)}", f"{x}%", f"百分之{x}"])
+
+    def part(self, x):
+        names = {
+            "en": {25: "a quarter", 33: "a third", 66: "two thirds", 75: "three quarters"},
+            "de": {25: "ein Viertel", 33: "ein Drittel", 66: "zwei Drittel", 75: "drei Viertel"},
+            "zh": {25: "四分之一", 33: "三分之一", 66: "三分之二", 75: "四分之三"},
+        }
+        return names[self.lang][x]
+
+    # ---- names: (as said, as in the answer) ----
+
+    def free(self, what):
+        made = getattr(self, f"{what}_{self.lang}", None) or getattr(self, what)
+        return made()
+
+    def syllables(self, n):
+        r = self.r
+        onset = ["b", "br", "c", "cl", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pr", "r", "s",
+                 "st", "t", "tr", "v", "w", "th", "sh", "sch" if self.lang == "de" else "ch", ""]
+        core = ["a", "e", "i", "o", "u", "ai", "ea", "ei", "ou", "oo"] if self.lang == "en" else \
+            ["a", "e", "i", "o", "u", "ei", "au", "ie", "ä", "ö", "ü"]
+        coda = ["", "", "", "l", "n", "r", "m", "s", "t", "nd", "ck", "rn", "ll", "x"]
+        return "".join(r.choice(onset) + r.choice(core) + (r.choice(coda) if i == n - 1 or r.random() < 0.3 else "")
+                       for i in range(n))
+
+    def proper(self, tails=()):
+        word = self.syllables(self.r.choice([1, 2, 2])) + (self.r.choice(tails) if tails else "")
+        return word[0].upper() + word[1:]
+
+    GIVEN = {
+        "en": "Anna Ben Carl Dora Emma Frank Grace Henry Iris Jack Kate Leo Mia Nora Oscar Paul Rose Sam Tina Victor Will "
+              "Zoe Lucy Martin Sophie Daniel Olivia George Hannah Peter Julia Mike Sandra Tom Alice David Ellen Robert",
+        "de": "Anna Ben Karl Dora Emma Frank Greta Heinz Ina Jan Klara Leo Mia Nora Oskar Paul Rosa Stefan Tina Uwe Viktor "
+              "Willi Zoe Lukas Martin Sophie Daniel Sabine Georg Hanna Peter Julia Michael Sandra Thomas Jürgen Monika Fatma",
+    }
+
+    def person(self):
+        r = self.r
+        first = r.choice(self.GIVEN[self.lang].split()) if r.random() < 0.45 else self.proper()
+        tails = ("son", "er", "man", "ley", "ton", "field", "s") if self.lang == "en" else \
+            ("mann", "er", "ing", "bauer", "meier", "ke", "berg", "li")
+        roll = r.random()
+        if roll < 0.35:
+            return first
+        if roll < 0.85:
+            return f"{first} {self.proper(tails)}"
+        title = ["Mister", "Mrs", "Doctor", "Miss", "Uncle", "Aunt", "Professor", "Coach"] if self.lang == "en" else \
+            ["Herr", "Frau", "Doktor", "Onkel", "Tante", "Professor", "Trainer", "Herrn"]
+        return f"{r.choice(title)} {self.proper(tails) if r.random() < 0.6 else first}"
+
+    def contact_en(self):
+        r = self.r
+        if r.random() < 0.62:
+            x = self.person()
+            return x, x
+        if r.random() < 0.6:
+            x = "my " + r.choice("wife husband mum mom mother dad father boss brother son daughter best friend,doctor,office,"
+                                 "neighbour,lawyer,girlfriend,boyfriend,uncle,grandma,partner,dentist,secretary,landlord"
+                                 .replace(" ", ",").replace("best,friend", "best friend").split(","))
+            return x, x
+        x = r.choice("mum dad mom home,grandma,reception,customer service,doctor's office,hotel,school,police,dentist,"
+                     "insurance company,kindergarten,bakery,repair shop,tax office,vet,emergency services,office"
+                     .replace("mum dad mom home", "mum,dad,mom").split(","))
+        return (x if x in ("mum", "dad", "mom", "grandma", "customer service", "emergency services") else "the " + x), x
+
+    def contact_de(self):
+        r = self.r
+        if r.random() < 0.62:
+            x = self.person()
+            article = r.choice(["", "", "", "die ", "den "]) if x.split()[0] not in ("Herr", "Frau", "Herrn") else ""
+            return article + x, x
+        if r.random() < 0.6:
+            x = r.choice(["meine Frau", "meinen Mann", "meine Mama", "meinen Vater", "meinen Bruder", "meine Schwester",
+                          "meine Tochter", "meinen Sohn", "meinen Freund", "meine Freundin", "meinen Arzt", "meine Oma",
+                          "meinen Kollegen", "meine Chefin", "meinen Onkel", "unseren Nachbarn", "meine Eltern",
+                          "meinen Anwalt", "meinen Zahnarzt"])
+            return x, x
+        article, x = r.choice([("", "Mama"), ("", "Papa"), ("", "Oma"), ("", "Opa"), ("die ", "Polizei"), ("das ", "Büro"),
+                               ("die ", "Schule"), ("den ", "Kundendienst"), ("die ", "Versicherung"), ("das ", "Hotel"),
+                               ("den ", "Zahnarzt"), ("die ", "Kita"), ("den ", "Pannendienst"), ("die ", "Praxis"),
+                               ("den ", "Tierarzt"), ("die ", "Bäckerei"), ("die ", "Hausverwaltung")])
+        return article + x, x
+
+    def contactd_de(self):
+        r = self.r
+        if r.random() < 0.62:
+            x = self.person()
+            article = r.choice(["", "", "", "der ", "dem "]) if x.split()[0] not in ("Herr", "Frau", "Herrn") else ""
+            return article + x, x
+        if r.random() < 0.6:
+            x = r.choice(["meiner Frau", "meinem Mann", "meiner Mama", "meinem Vater", "meinem Bruder", "meiner Schwester",
+                          "meiner Tochter", "meinem Sohn", "meinem Freund", "meiner Freundin", "meinem Arzt", "meiner Oma",
+                          "meinem Kollegen", "meiner Chefin", "unserem Nachbarn", "meinen Eltern", "meinem Anwalt"])
+            return x, x
+        article, x = r.choice([("", "Mama"), ("", "Papa"), ("", "Oma"), ("der ", "Polizei"), ("dem ", "Büro"),
+                               ("der ", "Schule"), ("dem ", "Kundendienst"), ("der ", "Versicherung"), ("dem ", "Hotel"),
+                               ("der ", "Praxis"), ("dem ", "Zahnarzt"), ("dem ", "Pannendienst")])
+        return article + x, x
+
+    SURNAME = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
+    GIVEN_ZH = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华慧建文玲玉萍红娥辉宇浩然子轩梓涵欣怡思雨晨博诗琪佳嘉俊凯晓雪梅兰竹菊志远海峰山松柏云天星月阳光春秋冬夏安宁乐康永瑞祥福禄可心语桐若溪亦凡一诺泽楷锦程书瑶依依芷若锋斌鑫淼焱森"
+    LAND = "青白金银龙凤云海江河湖山石松柏梅兰竹菊花草木林森泉溪谷岭峰坡桥渡口港湾岛沙滩风雨雪霜虹霞星月阳东南西北中上下新旧长大平安乐福康宁和顺丰盛景秀丽翠碧玉珠宝瑞祥鹤鹿莺燕枫桂杏桃柳荷莲芦"
+    KIN_ZH = ["我老婆", "我老公", "我妈妈", "我爸爸", "我哥", "我姐", "我妹妹", "我弟弟", "我儿子", "我女儿", "我奶奶", "我爷爷",
+              "我朋友", "我同事", "我经理", "我领导", "我邻居", "妈妈", "爸爸", "老婆", "老公", "奶奶", "外婆", "舅舅", "姑姑",
+              "我女朋友", "我男朋友", "我医生", "我秘书", "我房东", "我妈", "老妈", "老爸", "我家里"]
+
+    def person_zh(self):
+        r = self.r
+        name = "".join(r.choice(self.GIVEN_ZH) for _ in range(r.choice([1, 2, 2])))
+        roll = r.random()
+        if roll < 0.6:
+            return r.choice(self.SURNAME) + name
+        if roll < 0.72:
+            return r.choice(["小", "老", "阿"]) + r.choice(self.SURNAME + self.GIVEN_ZH)
+        if roll < 0.88:
+            return r.choice(self.SURNAME) + r.choice(["经理", "老师", "总", "医生", "先生", "女士", "阿姨", "叔叔", "主任", "律师",
+                                                      "教练", "师傅", "姐", "哥"])
+        return name if len(name) > 1 else r.choice(self.SURNAME) + name
+
+    def contact_zh(self):
+        r = self.r
+        if r.random() < 0.66:
+            x = self.person_zh()
+        elif r.random() < 0.75:
+            x = r.choice(self.KIN_ZH)
+        else:
+            x = r.choice(["客服", "物业", "保险公司", "酒店前台", "学校", "幼儿园", "维修店", "快递员", "银行", "急救中心", "派出所",
+                          "公司前台", "牙医诊所", "4S店", "外卖小哥", "房产中介", "健身房"])
+        return x, x
+
+    def dest_en(self):
+        r = self.r
+        roll = r.random()
+        if roll < 0.24:
+            x = self.proper(("ford", "ham", "wick", "ton", "bury", "ville", "burgh", "mouth", "dale", "stead", ""))
+            x = r.choice(["", "", "", "New ", "North ", "Saint ", "Lake ", "East ", "Fort "]) + x
+            return x, x
+        if roll < 0.42:
+            n = r.randrange(1, 240)
+            street = self.proper() + " " + r.choice("Street Road Avenue Lane Drive Square Way Boulevard Close Court".split())
+            x = f"{self.count(n) if r.random() < 0.2 and n < 100 else n} {street}" if r.random() < 0.75 else street
+            return x, x
+        if roll < 0.72:
+            name = self.proper(("", "", "ford", "wood", "field", "brook"))
+            kind = r.choice("Airport,Central Station,Station,Museum,Castle,Park,Stadium,University,Hospital,Hotel,Mall,Tower,"
+                            "Cathedral,Zoo,Beach,Harbour,Theatre,Library,Market,Hall,Shopping Centre,Bridge,Cinema,School,"
+                            "Gallery,Town Hall,Golf Club,Swimming Pool,Abbey,Arena,Gardens,Business Park".split(","))
+            x = f"{name} {kind}"
+            return r.choice(["", "", "the "]) + x, x
+        if roll < 0.86:
+            x = r.choice("airport,train station,city centre,beach,zoo,gym,stadium,harbour,town hall,central station,cinema,"
+                         "swimming pool,old town,football ground,library,lake,university,exhibition centre,ferry terminal,"
+                         "main square,cemetery,garden centre,hardware store,embassy,opera,bus station,market square,"
+                         "fairground,ski slope,national park,border crossing,car wash,church,recycling centre".split(","))
+            return "the " + x, x
+        who = r.choice([self.person() + "'s", "my " + r.choice("parents',mother's,brother's,friend's,uncle's,girlfriend's"
+                                                                .split(","))])
+        x = f"{who} {r.choice(['place', 'house', 'flat', 'office', 'apartment', 'party'])}"
+        return x, x
+
+    dest = dest_en
+
+    def destto_en(self):
+        return self.dest_en()
+
+    def places_de(self):
+        """(preposition with article, name)"""
+        r = self.r
+        roll = r.random()
+        if roll < 0.28:
+            x = self.proper(("dorf", "stadt", "burg", "hausen", "heim", "berg", "bach", "feld", "kirchen", "ingen", "au", "rode"))
+            x = r.choice(["", "", "", "Bad ", "Neu-", "Sankt ", "Alt-", "Groß "]) + x
+            return "nach ", x
+        if roll < 0.46:
+            tail, prep = r.choice([("straße", "in die "), ("weg", "in den "), ("gasse", "in die "), ("platz", "zum "),
+                                   ("allee", "in die "), ("ring", "zum "), ("ufer", "ans "), ("damm", "zum ")])
+            x = self.proper((tail,))
+            return prep, (f"{x} {r.randrange(1, 200)}" if r.random() < 0.65 else x)
+        if roll < 0.75:
+            name = self.proper(("", "", "berg", "bach", "tal"))
+            kind, prep = r.choice([("Flughafen", "zum "), ("Hauptbahnhof", "zum "), ("Bahnhof", "zum "), ("Museum", "zum "),
+                                   ("Burg", "zur "), ("Park", "zum "), ("Stadion", "zum "), ("Universität", "zur "),
+                                   ("Klinikum", "zum "), ("Hotel", "zum "), ("Einkaufszentrum", "zum "), ("Dom", "zum "),
+                                   ("Zoo", "zum "), ("Strandbad", "zum "), ("Hafen", "zum "), ("Theater", "zum "),
+                                   ("Bibliothek", "zur "), ("Messe", "zur "), ("Halle", "zur "), ("Brücke", "zur "),
+                                   ("Kirche", "zur "), ("Schule", "zur "), ("Gasthof", "zum "), ("Therme", "zur "),
+                                   ("Arena", "zur "), ("Schloss", "zum ")])
+            return prep, (f"{kind} {name}" if r.random() < 0.65 else f"{name}{'er ' if r.random() < 0.5 else ' '}{kind}")
+        if roll < 0.88:
+            return r.choice([("zum ", "Flughafen"), ("zum ", "Bahnhof"), ("in die ", "Innenstadt"), ("zum ", "Strand"),
+                             ("zum ", "Zoo"), ("ins ", "Fitnessstudio"), ("zum ", "Stadion"), ("zum ", "Hafen"),
+                             ("zum ", "Rathaus"), ("ins ", "Kino"), ("ins ", "Schwimmbad"), ("in die ", "Altstadt"),
+                             ("zur ", "Uni"), ("zum ", "See"), ("zum ", "Baumarkt"), ("zur ", "Oper"), ("zum ", "Marktplatz"),
+                             ("zur ", "Kirche"), ("zum ", "Friedhof"), ("zur ", "Messe"), ("zum ", "Gartencenter"),
+                             ("zur ", "Post"), ("zum ", "Wertstoffhof"), ("zur ", "Fähre"), ("zum ", "Kindergarten")])
+        return r.choice([("zu ", self.person()), ("zu ", self.person()), ("zu ", r.choice(["meinen Eltern", "meiner Schwester",
+                         "meinem Bruder", "meiner Oma", "unseren Freunden", "meiner Freundin", "meinem Zahnarzt"]))])
+
+    def dest_de(self):
+        prep, x = self.places_de()
+        return prep + x, x
+
+    def destraw_de(self):
+        x = self.places_de()[1]
+        return x, x
+
+    def dest_zh(self):
+        r = self.r
+        name = "".join(r.choice(self.LAND) for _ in range(r.choice([2, 2, 2, 3])))
+        roll = r.random()
+        if roll < 0.2:
+            x = name + r.choice(["", "市", "县", "镇", "村", "岛", "山", "湖"])
+        elif roll < 0.38:
+            number = r.choice([str(r.randrange(1, 300)), chinese(r.randrange(1, 100))])
+            x = name + r.choice(["路", "街", "大道", "巷", "胡同"]) + (number + "号" if r.random() < 0.7 else "")
+        elif roll < 0.78:
+            x = name + r.choice(["机场", "站", "高铁站", "博物馆", "公园", "体育场", "大学", "人民医院", "大酒店", "商场", "大厦", "寺",
+                                 "动物园", "海滩", "码头", "剧院", "图书馆", "广场", "小区", "购物中心", "大桥", "电影院", "中学", "植物园",
+                                 "度假村", "展览馆", "科技园", "温泉", "花园", "小学", "古城", "景区", "会展中心", "幼儿园", "客运站", "美食街",
+                                 "体育中心", "影城", "书店", "火锅城"])
+        elif roll < 0.9:
+            x = r.choice(["机场", "火车站", "市中心", "海边", "动物园", "健身房", "体育馆", "码头", "市政府", "电影院", "游泳馆", "老城区",
+                          "图书馆", "大学城", "会展中心", "广场", "植物园", "五金店", "大剧院", "汽车站", "滑雪场", "国家公园", "洗车店",
+                          "高铁站", "人民广场", "邮局", "派出所", "游乐园", "幼儿园", "科技馆"])
+        else:
+            x = r.choice([self.person_zh(), r.choice(["我爸妈", "我姐", "我朋友", "我外婆", "我老师"])]) + r.choice(["家", "那儿", "公司"])
+        return x, x
+
+    # what to play
+
+    ADJ = {
+        "en": "Blue Silver Broken Golden Silent Lonely Crazy Midnight Electric Paper Burning Frozen Secret Hollow Velvet Wild "
+              "Gentle Crimson Distant Sleepy Rusty Purple Little Endless Heavy Tender Open Lost Sweet Northern",
+        "de": "Blauer Goldene Stille Einsame Kalter Wilde Rote Ferne Leise Letzte Kleine Helle Schwarzer Grüne Alte Junge Tiefe "
+              "Weiße Schöne Ewige",
+    }
+    NOUN = {
+        "en": "River Road Summer Heart City Rain Shadow Mirror Garden Train Sky Ocean Letter Moon Fire Winter Dream Window Dance "
+              "Bird Mountain Stranger Station Morning Lantern Kingdom Thunder Island Highway Candle",
+        "de": "Regen Straße Sommer Herz Stadt Schatten Spiegel Garten Zug Himmel Meer Brief Feuer Winter Traum Tanz Vogel Berg "
+              "Morgen Laterne Insel Donner Nacht Stern Wald Fluss Kind Haus Weg Licht",
+    }
+    GENRE = {
+        "en": "jazz,rock,pop music,classical music,hip hop,techno,country music,blues,reggae,folk songs,heavy metal,soul,opera,"
+              "dance music,eighties hits,nineties music,film music,lounge music,salsa,punk,christmas songs,lullabies,"
+              "relaxing music,music for driving,workout music,kids' songs,piano music,ambient sounds,indie rock,swing,gospel,"
+              "acoustic guitar,love songs,latin music,happy music,slow songs,whale sounds,rap,disco,bluegrass,drum and bass",
+        "de": "Jazz,Rock,Popmusik,klassische Musik,Hip-Hop,Techno,Schlager,Blues,Reggae,Volkslieder,Heavy Metal,Soul,Opern,"
+              "Tanzmusik,Musik aus den Achtzigern,Neunziger-Hits,Filmmusik,Salsa,Punk,Weihnachtslieder,Schlaflieder,"
+              "entspannte Musik,Musik zum Fahren,Kinderlieder,Klaviermusik,Indie,Swing,Gospel,Gitarrenmusik,Liebeslieder,"
+              "fröhliche Musik,langsame Lieder,Rap,Disco,deutsche Musik,Elektro,Barockmusik,Balladen,laute Musik,Blasmusik",
+        "zh": "爵士乐,摇滚,流行音乐,古典音乐,嘻哈,电子音乐,乡村音乐,蓝调,民歌,重金属,歌剧,舞曲,八十年代的歌,九十年代金曲,电影原声,"
+              "圣诞歌,摇篮曲,轻音乐,放松的音乐,适合开车的歌,儿歌,钢琴曲,古筝,吉他曲,情歌,拉丁音乐,欢快的歌,慢歌,说唱,粤语歌,英文歌,"
+              "怀旧老歌,京剧,二胡曲,纯音乐,网络歌曲,白噪音,抒情歌,交响乐,日语歌,韩国流行,革命歌曲,草原歌曲,佛教音乐,伤感的歌",
+    }
+
+    def title(self):
+        r = self.r
+        if self.lang == "zh":
+            return "".join(r.choice(self.LAND + self.GIVEN_ZH) for _ in range(r.choice([2, 2, 3, 3, 4])))
+        adj, noun = self.ADJ[self.lang].split(), self.NOUN[self.lang].split()
+        roll = r.random()
+        if roll < 0.4:
+            return f"{r.choice(adj)} {r.choice(noun)}"
+        if roll < 0.6:
+            return f"{r.choice(noun)} " + (r.choice(["of", "and", "in the", "without"]) if self.lang == "en" else
+                                           r.choice(["und", "im", "ohne", "am"])) + f" {r.choice(noun)}"
+        if roll < 0.8:
+            return f"{self.proper()} {r.choice(noun)}"
+        return self.proper() if r.random() < 0.5 else f"{r.choice(noun)} {self.proper()}"
+
+    def band(self):
+        r = self.r
+        if self.lang == "zh":
+            if r.random() < 0.7:
+                return self.person_zh()
+            return "".join(r.choice(self.LAND) for _ in range(2)) + r.choice(["乐队", "组合", "合唱团", "乐团"])
+        noun = r.choice(self.NOUN[self.lang].split())
+        if self.lang == "en":
+            return r.choice([self.person(), self.person(), f"the {self.proper()} {noun}s", f"The {noun} Brothers", self.proper()])
+        return r.choice([self.person(), self.person(), f"den {self.proper()} {noun}", f"der Band {self.proper()}", self.proper()])
+
+    def genre(self):
+        x = self.r.choice(self.GENRE[self.lang].split(","))
+        return x, x
+
+    def artist(self):
+        x = self.band()
+        return x, x
+
+    # Patterns like "play something by X": what is said after the verb is the query.
+    def artist_en(self):
+        x = self.band()
+        return x, x
+
+    def titleby(self):
+        title, band = self.title(), self.band()
+        if self.lang == "zh":
+            x = self.r.choice([f"{band}的{title}", f"{band}的{title}", f"{band}唱的{title}", title])
+        else:
+            x = f"{title} {'by' if self.lang == 'en' else 'von'} {band}" if self.r.random() < 0.75 else title
+        return x, x
+
+    def station(self):
+        r = self.r
+        if self.lang == "zh":
+            name = "".join(r.choice(self.LAND) for _ in range(2))
+            x = r.choice([f"{name}电台", f"{name}广播电台", f"{name}之声", f"{name}交通广播", f"{name}音乐台", f"FM{r.randrange(88, 108)}.{r.randrange(10)}",
+                          f"调频{r.randrange(88, 108)}.{r.randrange(10)}"])
+        else:
+            x = r.choice([f"Radio {self.proper()}", f"{self.proper()} Radio", f"{self.proper()} FM",
+                          f"Radio {r.randrange(1, 9)}", f"{self.proper()} {r.randrange(1, 100)}",
+                          f"Antenne {self.proper()}" if self.lang == "de" else f"Classic {self.proper()}"])
+        return x, x
+
+    def kinded(self):
+        r = self.r
+        title, band = self.title(), self.band()
+        if self.lang == "zh":
+            x = r.choice([f"歌曲{title}", f"专辑{title}", f"{band}的专辑", f"{band}的歌", f"{band}的新歌", f"播客{title}", f"有声书{title}",
+                          f"{title}最新一集", f"{band}的评书", f"讲{title}的故事"])
+            return x, x
+        if self.lang == "en":
+            x = r.choice([f"song {title}", f"song {title} by {band}", f"album {title}", f"new album by {band}", f"podcast {title}",
+                          f"audiobook {title}", f"newest episode of {title}", f"playlist {title}", f"soundtrack of {title}",
+                          f"radio station {self.proper()}", f"first chapter of {title}", f"greatest hits of {band}"])
+            return "the " + x, x
+        article, x = r.choice([("das ", f"Lied {title}"), ("das ", f"Lied {title} von {band}"), ("das ", f"Album {title}"),
+                               ("das ", f"neue Album von {band}"), ("den ", f"Podcast {title}"), ("das ", f"Hörbuch {title}"),
+                               ("die ", f"neueste Folge von {title}"), ("die ", f"Playlist {title}"),
+                               ("den ", f"Soundtrack von {title}"), ("den ", f"Sender {self.proper()}"),
+                               ("die ", f"größten Hits von {band}"), ("das ", f"Hörspiel {title}")])
+        return article + x, x
+
+    def query(self):
+        r = self.r
+        roll = r.random()
+        if roll < 0.3:
+            return self.titleby()
+        if roll < 0.45:
+            return self.kinded()
+        if roll < 0.6:
+            return self.genre()
+        if roll < 0.72:
+            return self.station()
+        if roll < 0.84:
+            x = self.band()
+            return x, x
+        topic = {
+            "en": "space travel,gardening,the Romans,true crime,cooking,football,history,business,elephants,sleep,philosophy,"
+                  "pirates,science,politics,old castles,trains,dragons,meditation",
+            "de": "Raumfahrt,Gärten,die Römer,Verbrechen,Kochen,Fußball,Geschichte,Wirtschaft,Elefanten,Schlaf,Philosophie,"
+                  "Piraten,Wissenschaft,Politik,alte Burgen,Züge,Drachen,Meditation",
+            "zh": "太空,种花,古罗马,破案,做饭,足球,经济,大象,睡眠,哲学,海盗,科学,时事,古堡,火车,恐龙,冥想,三国,健康",
+        }
+        t = r.choice(topic[self.lang].split(","))
+        if self.lang == "en":
+            article, x = r.choice([("a ", f"podcast about {t}"), ("an ", f"audiobook about {t}"), ("a ", f"story about {t}"),
+                                   ("the ", "news"), ("a ", f"radio play about {t}"), ("the ", "evening news")])
+            return article + x, x
+        if self.lang == "de":
+            article, x = r.choice([("einen ", f"Podcast über {t}"), ("ein ", f"Hörbuch über {t}"), ("eine ", f"Geschichte über {t}"),
+                                   ("die ", "Nachrichten im Radio"), ("ein ", f"Hörspiel über {t}")])
+            return article + x, x
+        article, x = r.choice([("一个", f"关于{t}的播客"), ("一本", f"{t}的有声书"), ("一个", f"{t}的故事"), ("", "新闻广播"),
+                               ("一段", f"{t}相声"), ("一段", f"{t}评书")])
+        return article + x, x

@@ -103,12 +103,12 @@ static double log1p_exp(double x)
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
-/* a of the kernel k over n rows with these labels (of rows at[i]). */
+/* a of the kernel k over n rows with these labels (of rows at[i]), from the a that is there. */
 static void newton(struct work *w, int n, const uint8_t *label)
 {
     double before = -INFINITY;
-    memset(w->f, 0, (size_t)n * sizeof *w->f);
-    memset(w->a, 0, (size_t)n * sizeof *w->a);
+    for (int i = 0; i < n; i++)
+        w->f[i] = dot(w->k + (size_t)i * (size_t)n, w->a, n);
     for (int it = 0; it < MAX_NEWTON; it++) {
         double now = 0;
         for (int i = 0; i < n; i++) {
@@ -118,7 +118,7 @@ static void newton(struct work *w, int n, const uint8_t *label)
             w->b[i] = v * w->f[i] + label[w->at[i]] - p;
             w->w[i] = sqrt(v);
         }
-        if (now - before < 1e-9 * n)
+        if (now - before < 1e-7 * n)
             return;
         before = now;
         factor(w, n);
@@ -147,27 +147,33 @@ static void fit_rows(struct work *w, int m, const uint8_t *label, double scale)
     newton(w, m, label);
 }
 
-/* Scores of each row by the rows of the other folds -> held; their log loss. */
-static double cross_validate(struct work *w, const uint8_t *label, double scale, double *held)
+/* Scores of each row by the rows of the other folds -> held [prior][n]; the log loss of each prior.
+ * Each prior begins where the one before ended, which is near. */
+static void cross_validate(struct work *w, const uint8_t *label, int d, double *held,
+                           double loss[N_PRIOR])
 {
-    double loss = 0;
+    const size_t n = (size_t)w->n;
+    memset(loss, 0, N_PRIOR * sizeof *loss);
     for (int f = 0; f < INNER; f++) {
         int m = 0;
         for (int i = 0; i < w->n; i++) {
             if (w->fold[i] != f)
                 w->at[m++] = i;
         }
-        fit_rows(w, m, label, scale);
-        for (int i = 0; i < w->n; i++) {
-            if (w->fold[i] != f)
-                continue;
-            held[i] = 0;
-            for (int j = 0; j < m; j++)
-                held[i] += w->a[j] * kernel(w, i, w->at[j], scale);
-            loss += label[i] ? log1p_exp(-held[i]) : log1p_exp(held[i]);
+        memset(w->a, 0, n * sizeof *w->a);
+        for (int p = 0; p < N_PRIOR; p++) {
+            fit_rows(w, m, label, priors[p] / d);
+            for (int i = 0; i < w->n; i++) {
+                if (w->fold[i] != f)
+                    continue;
+                double s = 0;
+                for (int j = 0; j < m; j++)
+                    s += w->a[j] * kernel(w, i, w->at[j], priors[p] / d);
+                held[(size_t)p * n + (size_t)i] = s;
+                loss[p] += label[i] ? log1p_exp(-s) : log1p_exp(s);
+            }
         }
     }
-    return loss / w->n;
 }
 
 /* z [n][d]: rows less their mean, by their deviation. A feature that never changes is left out. */
@@ -208,6 +214,7 @@ static void finish(struct fit_logit *o, struct work *w, const double *z, const u
     const double scale = o->prior / o->d;
     for (int i = 0; i < w->n; i++)
         w->at[i] = i;
+    memset(w->a, 0, (size_t)w->n * sizeof *w->a);
     fit_rows(w, w->n, label, scale);
     for (int i = 0; i < w->n; i++) {
         o->bias += bias_prior * w->a[i];
@@ -229,13 +236,13 @@ int fit_logit(struct fit_logit *out, const float *x, int d, const uint8_t *label
 {
     struct work w = {0};
     uint8_t *y = NULL;
-    double *z = NULL, *best = NULL;
+    double *z = NULL, *all = NULL, loss[N_PRIOR];
     int rc = 0;
     *out = (struct fit_logit){.d = d, .prior = priors[0]};
     if (n > FIT_MAX_ROWS)
         return base_err_set(err, BASE_ELIMIT, "regression", "%d rows, at most %d", n, FIT_MAX_ROWS);
     if ((y = malloc((size_t)n + 1)) == NULL ||
-        (best = malloc((size_t)n * sizeof *best + 1)) == NULL ||
+        (all = malloc((size_t)n * N_PRIOR * sizeof *all + 1)) == NULL ||
         (z = malloc((size_t)n * (size_t)d * sizeof *z + 1)) == NULL || !work_init(&w, n) ||
         (out->weight = calloc((size_t)d, sizeof(double))) == NULL ||
         (out->mean = calloc((size_t)d, sizeof(double))) == NULL ||
@@ -252,21 +259,18 @@ int fit_logit(struct fit_logit *out, const float *x, int d, const uint8_t *label
     standardise(out, x, row, n, z);
     fill_gram(&w, z, d);
     fit_folds(y, n, INNER, seed, w.fold);
-    double least = INFINITY;
-    for (int p = 0; p < N_PRIOR; p++) {
-        const double loss = cross_validate(&w, y, priors[p] / d, best);
-        if (loss < least) {
-            least = loss;
-            out->prior = priors[p];
-            memcpy(held, best, (size_t)n * sizeof *held);
-        }
-    }
+    cross_validate(&w, y, d, all, loss);
+    int least = 0;
+    for (int p = 1; p < N_PRIOR; p++)
+        least = loss[p] < loss[least] ? p : least;
+    out->prior = priors[least];
+    memcpy(held, all + (size_t)least * (size_t)n, (size_t)n * sizeof *held);
     finish(out, &w, z, y);
 out:
     work_fini(&w);
     free(y);
     free(z);
-    free(best);
+    free(all);
     if (rc != 0)
         fit_logit_fini(out);
     return rc;

@@ -77,7 +77,7 @@ int tune_run_set(struct tune_run *r, const struct tune_args *a, struct tune_set 
 /* A way to tell. */
 struct tune_cand {
     char name[64];
-    int n_signal, signal; /* one, or with n_signal > 1 a regression over the first so many */
+    int n_signal, signal; /* one of the task's, or with n_signal > 1 a regression over all */
     bool probe, last, bare;
     int layer;          /* of a probe */
     int d;              /* features */
@@ -95,8 +95,9 @@ struct tune_task {
     int n_row, n_yes, n_fit;
     uint8_t *label, *fit_label; /* [n_row], [n_fit] */
     struct tune_cand *cand;
-    int n_cand, best; /* -1: none is usable */
-    float *signals;   /* [row][all signals], owned */
+    int n_cand, best;                      /* -1: none is usable */
+    int n_signal, signal[TUNE_MAX_SIGNAL]; /* the engine's numbers */
+    float *signals;                        /* [row][n_signal], owned */
     /* The chosen one, fitted on all rows. */
     struct fit_logit logit; /* d 0: the signal itself, times sign */
     double sign;

@@ -11,11 +11,12 @@ static void write_signals(const struct tune_task *t, const struct tune_cand *c,
                           struct base_buf *out)
 {
     if (c->x == NULL) {
-        base_buf_printf(out, "  signal %s %.9g 0 1\n", eng_conf_signal_name(c->signal), t->sign);
+        base_buf_printf(out, "  signal %s %.9g 0 1\n", eng_conf_signal_name(t->signal[c->signal]),
+                        t->sign);
         return;
     }
     for (int i = 0; i < c->n_signal; i++)
-        base_buf_printf(out, "  signal %s %.9g %.9g %.9g\n", eng_conf_signal_name(i),
+        base_buf_printf(out, "  signal %s %.9g %.9g %.9g\n", eng_conf_signal_name(t->signal[i]),
                         t->logit.weight[i], t->logit.mean[i], t->logit.scale[i]);
     base_buf_printf(out, "  bias %.9g\n", t->logit.bias);
 }

@@ -10,11 +10,15 @@
 
 enum { MAX_CAND = TUNE_MAX_SIGNAL + 1 + 4 * TUNE_MAX_LAYER, LEAST = 10 };
 
-static int n_signals(void)
+/* Of answers that are held to a catalogue only choices are looked at: the rest is never computed in
+ * the car. */
+static int signals_of(bool held, int out[TUNE_MAX_SIGNAL])
 {
     int n = 0;
-    while (n < TUNE_MAX_SIGNAL && eng_conf_signal_name(n) != NULL)
-        n++;
+    for (int i = 0; n < TUNE_MAX_SIGNAL && eng_conf_signal_name(i) != NULL; i++) {
+        if (eng_conf_signal_is_choice(i) == held)
+            out[n++] = i;
+    }
     return n;
 }
 
@@ -28,10 +32,10 @@ static struct tune_cand *cand_add(struct tune_task *t)
     return c->score != NULL && c->p != NULL ? c : NULL;
 }
 
-static int add_signals(struct tune_task *t, const struct tune_log *l)
+static int add_signals(struct tune_task *t, const struct tune_log *l, bool held)
 {
-    const int n = n_signals();
-    const bool usable = t->task != ENG_CONF_COMMAND; /* that is asked before there is an answer */
+    t->n_signal = signals_of(held, t->signal);
+    const int n = t->n_signal;
     t->signals = calloc((size_t)l->n * (size_t)n, sizeof *t->signals);
     if (t->signals == NULL)
         return BASE_ENOMEM;
@@ -39,16 +43,17 @@ static int add_signals(struct tune_task *t, const struct tune_log *l)
         struct tune_cand *c = cand_add(t);
         if (c == NULL)
             return BASE_ENOMEM;
-        c->usable = usable;
+        c->usable = t->task != ENG_CONF_COMMAND; /* that is asked before there is an answer */
         c->n_signal = i < n ? 1 : n;
         c->signal = i;
         c->cost = i < n ? 0 : 1;
         c->d = i < n ? 1 : n;
         c->x = i < n ? NULL : t->signals;
-        snprintf(c->name, sizeof c->name, "%s", i < n ? eng_conf_signal_name(i) : "all signals");
+        snprintf(c->name, sizeof c->name, "%s",
+                 i < n ? eng_conf_signal_name(t->signal[i]) : "all signals");
         for (int r = 0; r < l->n && i < n; r++)
             t->signals[(size_t)r * (size_t)n + (size_t)i] =
-                (float)eng_conf_signal(i, &l->row[r].stats);
+                (float)eng_conf_signal(t->signal[i], &l->row[r].stats);
     }
     return 0;
 }
@@ -108,7 +113,7 @@ static bool fold_work_init(struct fold_work *w, int n)
 
 static double signal_of(const struct tune_task *t, int row, int signal)
 {
-    return (double)t->signals[(size_t)row * (size_t)n_signals() + (size_t)signal];
+    return (double)t->signals[(size_t)row * (size_t)t->n_signal + (size_t)signal];
 }
 
 static double score_of(const struct tune_task *t, const struct tune_cand *c,
@@ -267,7 +272,8 @@ int tune_task_fit(struct tune_task *t, enum eng_conf_task task, const struct tun
     if (rc != 0)
         return rc;
     t->cand = calloc(MAX_CAND, sizeof *t->cand);
-    if (t->cand == NULL || !fold_work_init(&w, l->n) || add_signals(t, l) != 0 ||
+    if (t->cand == NULL || !fold_work_init(&w, l->n) ||
+        add_signals(t, l, a->catalogue != NULL) != 0 ||
         add_probes(t, &data->own, fit != NULL ? &fit->own : NULL, false) != 0 ||
         add_probes(t, &data->bare, fit != NULL ? &fit->bare : NULL, true) != 0)
         rc = base_err_set(err, BASE_ENOMEM, "tune", "no memory for candidates");

@@ -24,6 +24,7 @@ static void part_add(struct eng_answer_part *a, const struct eng_pick *p)
 void eng_answer_stats_add(struct eng_answer_stats *a, const struct eng_pick *p)
 {
     part_add(&a->all, p);
+    a->n_untold += p->untold;
     if (!p->forced)
         part_add(&a->choice, p);
 }
@@ -90,8 +91,15 @@ const char *eng_conf_signal_name(int i)
     return i >= 0 && i < N_SIGNAL ? signals[i].name : NULL;
 }
 
+bool eng_conf_signal_is_choice(int i)
+{
+    return signals[i].choice;
+}
+
 double eng_conf_signal(int i, const struct eng_answer_stats *a)
 {
+    if (!signals[i].choice && a->n_untold > 0)
+        return (double)NAN;
     return signals[i].of(signals[i].choice ? &a->choice : &a->all);
 }
 

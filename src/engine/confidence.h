@@ -10,7 +10,8 @@
 #include "engine/watch.h"
 
 /* What an answer's picks were like, of the model's own distribution (before temperature, cuts and
- * grammar). Zero it, then add each pick, an end token too; they need eng_sample_params.logprobs. */
+ * grammar). Zero it, then add each pick, an end token too; they need eng_sample_params.logprobs.
+ * Where some are untold, signals over all of them cannot be told. */
 struct eng_answer_part {
     int n;
     float min_logprob, max_entropy, min_margin;
@@ -18,12 +19,14 @@ struct eng_answer_part {
 };
 struct eng_answer_stats {
     struct eng_answer_part all, choice; /* choice: picks where a grammar, if any, left one */
+    int n_untold;
 };
 void eng_answer_stats_add(struct eng_answer_stats *a, const struct eng_pick *p);
 
 /* The signals that a file may use, by name; NULL behind the last. */
 const char *eng_conf_signal_name(int i);
-double eng_conf_signal(int i, const struct eng_answer_stats *a);
+double eng_conf_signal(int i, const struct eng_answer_stats *a); /* NAN: cannot be told */
+bool eng_conf_signal_is_choice(int i);                           /* over picks that had a choice */
 
 /* What a file can tell the probability of. */
 enum eng_conf_task {

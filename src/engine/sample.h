@@ -38,6 +38,7 @@ struct eng_pick {
     float entropy; /* nats, same distribution */
     float margin;  /* its likeliest token's probability less the second one's */
     bool forced;   /* the grammar left no choice */
+    bool untold;   /* and nobody wanted its log probability: 0, as are entropy and margin */
     int n_top;
     struct {
         int32_t token;

@@ -81,6 +81,7 @@ static int fill_slot(struct eng_sched *s, struct eng_job *j, int room, int at)
     const bool layers = t->run.layer_begin < t->run.layer_end;
     t->pos = layers ? eng_session_n_pos(j->past->session, t->run.layer_begin) : 0;
     struct eng_seg *g = &s->seg[at];
+    j->watch.until = t->pos + t->n; /* whatever joins the slot is the answer's */
     *g = (struct eng_seg){.s = layers ? j->past->session : NULL,
                           .layer_begin = t->run.layer_begin,
                           .layer_end = t->run.layer_end,

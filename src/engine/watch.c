@@ -1,5 +1,6 @@
 #include "engine/watch.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,7 @@ int eng_watch_init(struct eng_watch *w, const struct eng_watch_opt *o, int n_lay
     float *p = calloc(2 * n, sizeof *p);
     if (p == NULL)
         return base_err_set(err, BASE_ENOMEM, "watch", "no memory for %d layers", o->n);
-    *w = (struct eng_watch){.o = *o, .d_model = d_model, .sum = p, .last = p + n};
+    *w = (struct eng_watch){.o = *o, .d_model = d_model, .until = INT_MAX, .sum = p, .last = p + n};
     return 0;
 }
 
@@ -41,7 +42,7 @@ void eng_watch_add(struct eng_watch *w, int layer, int pos, const float *x)
     int i = 0;
     while (i < w->o.n && w->o.layer[i] != layer)
         i++;
-    if (i == w->o.n || pos < w->o.from)
+    if (i == w->o.n || pos < w->o.from || pos >= w->until)
         return;
     const size_t at = (size_t)i * (size_t)w->d_model;
     for (int k = 0; k < w->d_model; k++)

@@ -29,6 +29,8 @@ struct eng_states {
 struct eng_watch {
     struct eng_watch_opt o;
     int d_model;
+    int until; /* rows from this position on don't count; as large as can be from eng_watch_init on
+                */
     int n_row[ENG_WATCH_MAX];
     float *sum, *last; /* [o.n][d_model], owned */
 };

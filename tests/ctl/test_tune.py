@@ -141,7 +141,7 @@ def whole(model, adapter, d):
     names = {c["name"]: c["usable"] for c in doc["candidates"]}
     ok(names["probe mean 3"] and not names["probe mean 3, no adapter"] and "probe mean 1, no adapter" not in names,
        "states without the adapter are compared where they differ, and not chosen")
-    ok(not names["mean_entropy"], "nothing of the answer is chosen before there is one")
+    ok(not names["choice_mean_entropy"], "nothing of the answer is chosen before there is one")
     ok([t["kept"] for t in doc["thresholds"]] == sorted((t["kept"] for t in doc["thresholds"]), reverse=True),
        "a higher threshold keeps no more")
     seen = read_rows(table)
@@ -163,7 +163,7 @@ def whole(model, adapter, d):
         rows[i][2] = said if place >= 25 else "none" if said != "none" else "lights on"
     save(log, rows)
     run = tune(*common, "--task", "call", "--out", out, "--force", "--rows", table)
-    ok(run.returncode == 0 and "* choice_" in run.stdout and "mean_entropy" in run.stdout,
+    ok(run.returncode == 0 and "* choice_" in run.stdout and "choice_mean_entropy" in run.stdout,
        "calls are fitted, entropy stands beside")
     if run.returncode != 0:
         print("#", run.stderr)

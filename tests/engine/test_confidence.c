@@ -98,6 +98,17 @@ static void signals_are_what_their_names_say(void **state)
     near(signal("choice_mean_entropy", &sure), 0.0);
     near(signal("choice_min_margin", &sure), 1.0);
     assert_null(eng_conf_signal_name(-1));
+    /* What nobody wanted to know is not taken for certain. */
+    struct eng_answer_stats some = stats();
+    const struct eng_pick untold = {.forced = true, .untold = true};
+    eng_answer_stats_add(&some, &untold);
+    near(signal("choice_min_prob", &some), 0.5);
+    near(signal("choice_min_margin", &some), (double)0.2f);
+    assert_true(isnan(signal("min_prob", &some)) && isnan(signal("min_margin", &some)));
+    struct eng_conf *c = parse(HEAD "task call\nsignal mean_entropy 1 0 1\nend\n");
+    const struct eng_answer_stats all = stats();
+    assert_true(eng_conf_call(c, &all, NULL) >= 0.0f && eng_conf_call(c, &some, NULL) < 0.0f);
+    eng_conf_close(c);
 }
 
 static void a_regression_is_computed(void **state)

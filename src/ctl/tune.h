@@ -98,6 +98,7 @@ struct tune_task {
     int n_cand, best;                      /* -1: none is usable */
     int n_signal, signal[TUNE_MAX_SIGNAL]; /* the engine's numbers */
     float *signals;                        /* [row][n_signal], owned */
+    double *answer; /* [row] of commands: how sure it is, negative if it is none; owned */
     /* The chosen one, fitted on all rows. */
     struct fit_logit logit; /* d 0: the signal itself, times sign */
     double sign;

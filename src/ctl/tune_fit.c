@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_CAND = TUNE_MAX_SIGNAL + 1 + 4 * TUNE_MAX_LAYER, LEAST = 10 };
+enum { MAX_CAND = TUNE_MAX_SIGNAL + 2 + 4 * TUNE_MAX_LAYER, LEAST = 10, ANSWER = -1 };
 
 /* Of answers that are held to a catalogue only choices are looked at: the rest is never computed in
  * the car. */
@@ -54,6 +54,25 @@ static int add_signals(struct tune_task *t, const struct tune_log *l, bool held)
         for (int r = 0; r < l->n && i < n; r++)
             t->signals[(size_t)r * (size_t)n + (size_t)i] =
                 (float)eng_conf_signal(t->signal[i], &l->row[r].stats);
+    }
+    return 0;
+}
+
+/* For commands: the answer itself, by how sure it is. What it costs to wait for it. */
+static int add_answer(struct tune_task *t, const struct tune_log *l)
+{
+    if (t->task != ENG_CONF_COMMAND)
+        return 0;
+    struct tune_cand *c = cand_add(t);
+    t->answer = calloc((size_t)l->n + 1, sizeof *t->answer);
+    if (c == NULL || t->answer == NULL)
+        return BASE_ENOMEM;
+    c->d = 1;
+    c->signal = ANSWER;
+    snprintf(c->name, sizeof c->name, "the answer: none or not");
+    for (int i = 0; i < l->n; i++) {
+        const double sure = exp(l->row[i].stats.choice.sum_logprob);
+        t->answer[i] = strcmp(l->row[i].said, "none") == 0 ? -sure : sure;
     }
     return 0;
 }
@@ -113,6 +132,8 @@ static bool fold_work_init(struct fold_work *w, int n)
 
 static double signal_of(const struct tune_task *t, int row, int signal)
 {
+    if (signal == ANSWER)
+        return t->answer[row];
     return (double)t->signals[(size_t)row * (size_t)t->n_signal + (size_t)signal];
 }
 
@@ -273,7 +294,7 @@ int tune_task_fit(struct tune_task *t, enum eng_conf_task task, const struct tun
         return rc;
     t->cand = calloc(MAX_CAND, sizeof *t->cand);
     if (t->cand == NULL || !fold_work_init(&w, l->n) ||
-        add_signals(t, l, a->catalogue != NULL) != 0 ||
+        add_signals(t, l, a->catalogue != NULL) != 0 || add_answer(t, l) != 0 ||
         add_probes(t, &data->own, fit != NULL ? &fit->own : NULL, false) != 0 ||
         add_probes(t, &data->bare, fit != NULL ? &fit->bare : NULL, true) != 0)
         rc = base_err_set(err, BASE_ENOMEM, "tune", "no memory for candidates");
@@ -301,6 +322,7 @@ void tune_task_fini(struct tune_task *t)
     free(t->label);
     free(t->fit_label);
     free(t->signals);
+    free(t->answer);
     free(t->knot);
     fit_logit_fini(&t->logit);
     *t = (struct tune_task){0};

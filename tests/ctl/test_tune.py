@@ -142,6 +142,7 @@ def whole(model, adapter, d):
     ok(names["probe mean 3"] and not names["probe mean 3, no adapter"] and "probe mean 1, no adapter" not in names,
        "states without the adapter are compared where they differ, and not chosen")
     ok(not names["choice_mean_entropy"], "nothing of the answer is chosen before there is one")
+    ok(names.get("the answer: none or not") is False, "the answer itself stands beside")
     ok([t["kept"] for t in doc["thresholds"]] == sorted((t["kept"] for t in doc["thresholds"]), reverse=True),
        "a higher threshold keeps no more")
     seen = read_rows(table)

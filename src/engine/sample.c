@@ -528,7 +528,7 @@ int eng_sampler_take_sure(struct eng_sampler *s, struct eng_pick *out)
     int rc = eng_sampler_sure(s, &token, 1);
     if (rc <= 0 || (rc = eng_grammar_take(s->form, token)) != 0)
         return rc;
-    *out = (struct eng_pick){.token = token, .forced = true};
+    *out = (struct eng_pick){.token = token, .forced = true, .untold = true};
     eng_sampler_accept(s, token);
     return 1;
 }

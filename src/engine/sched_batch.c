@@ -39,8 +39,7 @@ static int order_jobs(struct eng_sched *s)
 }
 
 /* An answer that begins by what the grammar leaves no choice about: those tokens run with the
- * prompt's last rows, so that the step's logits are for the first choice. Not where somebody
- * watches the prompt's rows: those are none. */
+ * prompt's last rows, so that the step's logits are for the first choice. */
 static void add_sure(struct eng_sched *s, struct sched_slot *t, struct eng_seg *g, int room)
 {
     struct eng_job *j = t->job;
@@ -49,7 +48,7 @@ static void add_sure(struct eng_sched *s, struct sched_slot *t, struct eng_seg *
     max = max < room - t->n ? max : room - t->n;
     max = max < s->o.chunk_tok - t->n ? max : s->o.chunk_tok - t->n;
     max = max < j->past->n_ctx - 1 - t->pos - t->n ? max : j->past->n_ctx - 1 - t->pos - t->n;
-    if (!t->last || !t->run.autoregress || !j->past->whole || g->watch != NULL || max <= 0)
+    if (!t->last || !t->run.autoregress || !j->past->whole || max <= 0)
         return;
     int n = eng_sampler_sure(j->sampler, tok + t->n, max); /* an error: the pick finds it too */
     if (n > 0 && eng_tok_is_end(eng_model_tok(s->m), tok[t->n + n - 1]))

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "engine/confidence.h"
 #include "engine/lora.h"
-#include "engine/watch.h"
 #include "sched_seen.h"
 
 enum { CTX = 64, N_PROMPT = 23, FROM = 5 };
@@ -181,6 +181,41 @@ static void a_decision_after_layer_k_costs_no_bit(void **state)
     }
 }
 
+/* Rows of an answer that run with the prompt's last ones are none of the prompt. */
+static void what_an_answer_begins_by_is_not_seen(void **state)
+{
+    (void)state;
+    static const char form[] = "a = \"seat \" [0-9] ;";
+    static struct seen saw;
+    int32_t ids[CTX];
+    struct base_err err = {0};
+    struct eng_vocab *v = NULL;
+    struct eng_grammar *g = NULL;
+    assert_int_equal(eng_vocab_new(&v, eng_model_tok(model), &err), 0);
+    assert_int_equal(eng_grammar_new(&g, v, form, sizeof form - 1, NULL, &err), 0);
+    prompt(0, N_PROMPT, ids);
+    for (int known = 0; known < 2; known++) {
+        struct eng_answer_stats a = {0};
+        struct eng_sched *s = sched(20, 2, 0);
+        struct eng_job_opt o = opt_of(&answer, &all_layers);
+        o.sample.grammar = g;
+        o.sample.choices_only = known == 0;
+        struct eng_job *j = seen_job(s, &o, &saw);
+        feed(j, ids, N_PROMPT);
+        wait_for(s, &saw.n_done, 1);
+        check_states(&saw, NULL);
+        for (int i = 0; i < saw.n_token; i++) {
+            assert_true(!saw.pick[i].untold || saw.pick[i].forced);
+            eng_answer_stats_add(&a, &saw.pick[i]);
+        }
+        assert_true(saw.pick[0].forced && a.all.n > a.choice.n && a.choice.n >= 1);
+        assert_int_equal(a.n_untold > 0, known == 0);
+        eng_sched_free(s);
+    }
+    eng_grammar_unref(g);
+    eng_vocab_free(v);
+}
+
 /* The cache serves what lies before the watch, and not a row more. */
 static void the_cache_never_hides_a_row(void **state)
 {
@@ -285,6 +320,7 @@ int main(void)
         cmocka_unit_test(states_do_not_depend_on_the_batch),
         cmocka_unit_test(each_feed_tells_what_has_passed),
         cmocka_unit_test(a_decision_after_layer_k_costs_no_bit),
+        cmocka_unit_test(what_an_answer_begins_by_is_not_seen),
         cmocka_unit_test(the_cache_never_hides_a_row),
         cmocka_unit_test(an_adapter_may_come_after_its_layers_below),
         cmocka_unit_test(bad_watches_are_refused),

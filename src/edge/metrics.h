@@ -27,9 +27,9 @@ struct edge_metrics {
     uint64_t released_bytes;
     uint64_t fall_back;      /* escalations that went on locally or were refused */
     uint64_t rejected_busy;  /* 429 */
+    uint64_t command[EDGE_N_COMMAND];
     uint64_t shadow[4][4];   /* by enum rt_mode: the policy's, and what its shadow said */
     uint64_t shadow_differs; /* in route, target or parameters */
-    uint64_t command[EDGE_N_COMMAND];
     struct edge_histogram first_token, total, command_line;
 };
 

@@ -551,9 +551,8 @@ void edge_req_accept(struct edge *e, struct net_req *http, bool is_chat)
     r->caller = edge_callers_find(&e->callers, net_req_is_unix(http), net_req_peer_uid(http),
                                   net_req_header(http, "authorization"));
     if (edge_caller_is_anonymous(r->caller))
-        r->caller =
-            edge_callers_find(&r->policy->callers, net_req_is_unix(http), net_req_peer_uid(http),
-                              net_req_header(http, "authorization"));
+        r->caller = edge_callers_find(&r->policy->callers, net_req_is_unix(http),
+                                      net_req_peer_uid(http), net_req_header(http, "authorization"));
     edge_caller_cache_key(r->caller, net_req_is_unix(http), net_req_peer_uid(http), r->cache_key);
     r->next = e->req_head;
     if (r->next != NULL)

@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as tmp:
        "check --json: mistakes", (rc, out, err))
     rc, out, err = run("check", DEMO, "--json")
     doc = json.loads(out)
-    ok(rc == 0 and doc["ok"] and doc["rules"] == 4 and doc["targets"] == ["cloud"]
+    ok(rc == 0 and doc["ok"] and doc["rules"] == 5 and doc["targets"] == ["cloud"]
        and len(doc["sha256"]) == 64, "check --json: a good policy", (rc, out, err))
     with open(DEMO, "rb") as f:
         rc, out, err = run("check", "-", stdin=f.read())
@@ -70,12 +70,12 @@ with tempfile.TemporaryDirectory() as tmp:
     rc, out, err = run("explain", DEMO, "--facts", path, "--json")
     doc = json.loads(out)
     ok(rc == 0 and doc["decision"] == {
-        "route": "hidden", "rule": "navigation-by-states", "rule_index": 2,
+        "route": "hidden", "rule": "navigation-by-states", "rule_index": 3,
         "because": doc["decision"]["because"], "fallback": "local", "target": "cloud",
         "max_bytes": 16777216, "layer": 10, "tail": "cloud", "dtype": "f16"},
        "explain --json: the decision", (rc, out, err))
-    ok([r["result"] for r in doc["rules"]] == ["no", "no", "yes", "no"]
-       and [r["reached"] for r in doc["rules"]] == [True, True, True, False],
+    ok([r["result"] for r in doc["rules"]] == ["no", "cannot tell", "no", "yes", "no"]
+       and [r["reached"] for r in doc["rules"]] == [True, True, True, True, False],
        "explain --json: each rule", out)
     rc, out, err = run("explain", DEMO, "--facts", "-", stdin=json.dumps(facts).encode())
     ok(rc == 0 and "=> hidden to cloud, layer 10, tail cloud, f16" in out

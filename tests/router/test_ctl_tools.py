@@ -116,7 +116,7 @@ def check_include(tmp):
 
 def check_test(tmp):
     rc, out, err = run("test", DEMO)
-    ok(rc == 0 and "16 of 16 cases pass" in out and "4 of 4 rules" in out, "test: the cases beside it",
+    ok(rc == 0 and "19 of 19 cases pass" in out and "5 of 5 rules" in out, "test: the cases beside it",
        (rc, out, err))
     ok("navigation-by-states: link.state is not down: never no" in out, "test: what no case has seen", out)
     rc, out, err = run("test", DEMO, "--coverage", "100")
@@ -135,7 +135,7 @@ def check_test(tmp):
     rc, out, err = run("test", DEMO, cases, "--json")
     doc = json.loads(out)
     ok(rc == 1 and doc["passed"] == 1 and doc["failed"] == 4 and not doc["ok"]
-       and doc["cases"][0]["got"] == "local" and doc["coverage"]["rules"] == 4, "test --json", out)
+       and doc["cases"][0]["got"] == "local" and doc["coverage"]["rules"] == 5, "test --json", out)
     write(cases, "# nothing\n")
     for name, args in (("no case file", (write(os.path.join(tmp, "alone.yaml"), POLICY),)),
                        ("an empty one", (DEMO, cases))):

@@ -8,6 +8,9 @@ PY_LOG_DRIVER = $(LOG_DRIVER)
 PY_LOG_COMPILER = python3
 SH_LOG_DRIVER = $(LOG_DRIVER)
 SH_LOG_COMPILER = bash
+# Counts a program's allocations and makes them fail: tests/fixtures/wrap_alloc.h.
+WRAP_THREE = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+EXTRA_DIST += tests/fixtures/wrap_alloc.h
 TEST_CFLAGS = $(AM_CFLAGS) -Wno-missing-prototypes $(CMOCKA_CFLAGS)
 include tests/bench/local.mk
 include tests/kernels/local.mk

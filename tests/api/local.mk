@@ -28,5 +28,5 @@ check_PROGRAMS += tests/api/test_catalogue
 TESTS += tests/api/test_catalogue
 tests_api_test_catalogue_SOURCES = tests/api/test_catalogue.c tests/engine/tiny.h
 tests_api_test_catalogue_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
-tests_api_test_catalogue_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_api_test_catalogue_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_api_test_catalogue_LDADD = $(API_LIBS) $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -18,35 +18,9 @@
 #include <time.h>
 
 #include "router/router.h"
+#include "../fixtures/wrap_alloc.h"
 
 enum { N_FACTS = 4096, N_BATCH = 10, N_TOPIC = 64, N_PAIR = 100000 };
-
-static long n_alloc;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    n_alloc++;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_alloc++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    n_alloc++;
-    return __real_realloc(p, n);
-}
 
 static int n_topic = 12; /* of 5,000 rules, more: nobody has as many about a dozen things */
 static uint64_t seed = 0x9E3779B97F4A7C15u;

@@ -22,7 +22,7 @@ tests_router_test_cases_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_decide_SOURCES = tests/router/test_decide.c
 tests_router_test_decide_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_decide_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_decide_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_decide_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_detect_SOURCES = tests/router/test_detect.c
@@ -31,12 +31,12 @@ tests_router_test_detect_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_diff_SOURCES = tests/router/test_diff.c
 tests_router_test_diff_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_diff_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_diff_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_diff_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_given_SOURCES = tests/router/test_given.c
 tests_router_test_given_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_given_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_given_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_given_LDADD = $(ROUTER_TEST_LIBS)
 
 # The reader is the hand tool's, no room's.
@@ -54,5 +54,5 @@ tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_random_SOURCES = tests/router/test_random.c
 tests_router_test_random_CFLAGS = $(TEST_CFLAGS)
-tests_router_test_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+tests_router_test_random_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_random_LDADD = $(ROUTER_TEST_LIBS)

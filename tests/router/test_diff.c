@@ -13,30 +13,7 @@
 
 #include "router/diff.h"
 #include "router/given.h"
-
-static long n_alloc, fail_at = -1;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return n_alloc++ == fail_at ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_realloc(p, n);
-}
+#include "../fixtures/wrap_alloc.h"
 
 static struct rt_diags diags;
 

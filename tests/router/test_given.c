@@ -12,30 +12,7 @@
 
 #include "router/cases.h"
 #include "router/cover.h"
-
-static long n_alloc, fail_at = -1;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return n_alloc++ == fail_at ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_realloc(p, n);
-}
+#include "../fixtures/wrap_alloc.h"
 
 static const char text[] = "waypost_policy: 1\nversion: v\n"
                            "signals: { Vehicle.Speed: { type: number } }\n"

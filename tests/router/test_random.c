@@ -14,35 +14,7 @@
 #include <cmocka.h>
 
 #include "router/policy.h"
-
-/* ---- no allocation while deciding: the linker sends the router's through here (--wrap) ---- */
-
-static long n_alloc;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    n_alloc++;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_alloc++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    n_alloc++;
-    return __real_realloc(p, n);
-}
+#include "../fixtures/wrap_alloc.h"
 
 static uint64_t seed = 0x9E3779B97F4A7C15u;
 

@@ -1,5 +1,5 @@
-/* The policy store: what is read and what is refused, signatures bit by bit, what survives a restart,
- * and every allocation failing once. */
+/* The policy store: what is read and what is refused, signatures bit by bit, what survives a
+ * restart, and every allocation failing once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,29 +16,7 @@
 #include <openssl/evp.h>
 
 #include "store/store.h"
-
-/* ---- allocations may fail (--wrap) ---- */
-
-static long n_alloc, fail_at = -1;
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return n_alloc++ == fail_at ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return n_alloc++ == fail_at ? NULL : __real_realloc(p, n);
-}
+#include "../fixtures/wrap_alloc.h"
 
 /* ---- a folder of its own ---- */
 
@@ -495,7 +473,7 @@ static void test_changes_are_seen_when_they_are_over(void **x)
     assert_false(store_changed(s));
     put_policy("base.yaml", "four", "");
     assert_false(store_changed(s));
-    assert_true(store_changed(s)); /* a file that was only missed */
+    assert_true(store_changed(s));    /* a file that was only missed */
     assert_int_equal(load(s, &p), 0); /* a dry run leaves a change to be told */
     store_policy_fini(&p);
     put_policy("base.yaml", "fives", "");

@@ -1,15 +1,18 @@
-"""The llama architecture in PyTorch, weights as a GGUF holds them, for training a LoRA on layers [k, L):
-the layers below are frozen and run without gradients, the part of the prompt that all samples share runs
-once for the whole batch."""
+"""The llama architecture in PyTorch, weights as a GGUF holds them, for training a LoRA on layers [k, L). The
+layers below are frozen and run without gradients. The beginning that all prompts share stands once in a step,
+as rows before those of the samples, whose queries see its keys and values.
+
+Backward passes are written out where PyTorch's own would make many small operations: on a CPU they cost as
+much as the products."""
 import math
 
 import torch
-import torch.nn.functional as F
 
 MATRICES = {
     "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output",
     "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down",
 }
+STACKS = {"qkv": ("q", "k", "v"), "o": ("o",), "gu": ("gate", "up"), "down": ("down",)}
 
 
 class Lora(torch.nn.Module):
@@ -22,17 +25,24 @@ class Lora(torch.nn.Module):
         self.a, self.b = torch.nn.ParameterDict(), torch.nn.ParameterDict()
         for layer in range(k, base.n_layer):
             for m in MATRICES:
-                n_out, n_in = base.w[layer][m].shape
+                n_out, n_in = base.shape[m]
                 a = torch.randn(rank, n_in, generator=gen) / math.sqrt(n_in)
                 self.a[f"{layer}_{m}"] = torch.nn.Parameter(a)
                 self.b[f"{layer}_{m}"] = torch.nn.Parameter(torch.zeros(n_out, rank))
 
     def cast(self, dtype):
-        """For one step: {layer: {matrix: (A, scaled B)}}; gradients flow back to the f32 masters."""
+        """For one step: {layer: {stack: (A's one below the other, scaled B's as blocks of a diagonal)}}.
+        Gradients flow back to the f32 masters."""
         out = {}
-        for key in self.a:
-            layer, m = key.split("_")
-            out.setdefault(int(layer), {})[m] = (self.a[key].to(dtype), (self.b[key] * self.scale).to(dtype))
+        layers = {int(key.split("_")[0]) for key in self.a}
+        for layer in layers:
+            out[layer] = {}
+            for stack, parts in STACKS.items():
+                a = [self.a[f"{layer}_{m}"] for m in parts]
+                b = [self.b[f"{layer}_{m}"] for m in parts]
+                a = torch.cat(a) if len(a) > 1 else a[0]
+                b = torch.block_diag(*b) if len(b) > 1 else b[0]
+                out[layer][stack] = (a.to(dtype), (b * self.scale).to(dtype))
         return out
 
     def pairs(self):
@@ -41,6 +51,60 @@ class Lora(torch.nn.Module):
             f"blk.{key.split('_')[0]}.{MATRICES[key.split('_')[1]]}.weight":
                 (self.a[key].detach().numpy(), self.b[key].detach().numpy()) for key in self.a
         }
+
+
+class Linear(torch.autograd.Function):
+    """x W^T + (x A^T) B^T; W is frozen."""
+
+    @staticmethod
+    def forward(ctx, x, w, a, b):
+        low = x @ a.T
+        ctx.save_for_backward(x, w, a, b, low)
+        return torch.addmm(x @ w.T, low, b.T)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w, a, b, low = ctx.saved_tensors
+        g_low = g @ b
+        return torch.addmm(g @ w, g_low, a), None, g_low.T @ x, g.T @ low
+
+
+class Norm(torch.autograd.Function):
+    """RMSNorm of f32 rows, to dtype."""
+
+    @staticmethod
+    def forward(ctx, x, w, eps, dtype):
+        r = torch.rsqrt(torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps))
+        unit = x * r
+        ctx.save_for_backward(unit, w, r)
+        return (unit * w).to(dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        unit, w, r = ctx.saved_tensors
+        g = g * w
+        along = torch.linalg.vecdot(g, unit).unsqueeze(-1).div_(g.shape[-1])
+        return torch.addcmul(g, unit, along, value=-1).mul_(r), None, None, None
+
+
+class Gate(torch.autograd.Function):
+    """silu(gate) up, of [gate | up]."""
+
+    @staticmethod
+    def forward(ctx, gu):
+        ctx.save_for_backward(gu)
+        gate, up = gu.chunk(2, -1)
+        return torch.nn.functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx, g):
+        (gu,) = ctx.saved_tensors
+        gate, up = gu.chunk(2, -1)
+        out = torch.empty_like(gu)
+        to_gate, to_up = out.chunk(2, -1)
+        torch.mul(g, torch.nn.functional.silu(gate), out=to_up)
+        to_gate.copy_(torch.ops.aten.silu_backward(g * up, gate))
+        return out
 
 
 class Base:
@@ -56,7 +120,7 @@ class Base:
         self.n_kv = kv["llama.attention.head_count_kv"]
         self.hd = self.d // self.n_head
         self.eps = kv["llama.attention.layer_norm_rms_epsilon"]
-        self.theta = kv.get("llama.rope.freq_base", 10000.0)
+        theta = kv.get("llama.rope.freq_base", 10000.0)
 
         def get(name):
             return torch.from_numpy(gguf.tensor(name).copy())
@@ -65,87 +129,84 @@ class Base:
         head = get("output.weight") if "output.weight" in gguf.tensors else self.emb
         self.head = head.to(dtype)
         self.norm = get("output_norm.weight")
-        self.w, self.norms = [], []
+        self.w, self.norms, self.shape = [], [], {}
         for i in range(self.n_layer):
-            self.w.append({m: get(f"blk.{i}.{n}.weight").to(dtype) for m, n in MATRICES.items()})
+            own = {m: get(f"blk.{i}.{n}.weight").to(dtype) for m, n in MATRICES.items()}
+            self.shape = {m: w.shape for m, w in own.items()}
+            self.w.append({s: torch.cat([own[m] for m in parts]) for s, parts in STACKS.items()})
             self.norms.append((get(f"blk.{i}.attn_norm.weight"), get(f"blk.{i}.ffn_norm.weight")))
-            w = self.w[-1]
-            w["qkv"] = torch.cat([w["q"], w["k"], w["v"]])
-            w["gu"] = torch.cat([w["gate"], w["up"]])
-        freq = self.theta ** (-torch.arange(0, self.hd, 2, dtype=torch.float64) / self.hd)
+        freq = theta ** (-torch.arange(0, self.hd, 2, dtype=torch.float64) / self.hd)
         angle = torch.outer(torch.arange(512, dtype=torch.float64), freq).float()
-        self.cos, self.sin = angle.cos(), angle.sin()
-
-    def rms(self, x, w):
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * w
+        self.turn = torch.polar(torch.ones_like(angle), angle)
 
     def rope(self, x, at):
-        """x [batch][heads][n][hd]: pairs (2i, 2i + 1), as the file's weights are ordered."""
-        n = x.shape[2]
-        c, s = self.cos[at : at + n], self.sin[at : at + n]
-        x = x.float().unflatten(-1, (-1, 2))
-        a, b = x[..., 0], x[..., 1]
-        return torch.stack([a * c - b * s, a * s + b * c], -1).flatten(-2).to(self.dtype)
+        """x [batch][n][heads][hd]: pairs (2i, 2i + 1), as the file's weights are ordered."""
+        turn = self.turn[at : at + x.shape[1], None, :]
+        x = torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * turn
+        return torch.view_as_real(x).flatten(-2).to(self.dtype)
 
-    def linear(self, x, w, pairs):
-        """x w^T, and what the pairs of the matrices that w is stacked from add."""
-        y = x @ w.T
-        if not pairs:
-            return y
-        r = pairs[0][0].shape[0]
-        low = x @ (torch.cat([a for a, _ in pairs]) if len(pairs) > 1 else pairs[0][0]).T
-        add = [low[..., i * r : (i + 1) * r] @ b.T for i, (_, b) in enumerate(pairs)]
-        return y + (torch.cat(add, -1) if len(add) > 1 else add[0])
-
-    def layer(self, i, x, past, lora, at):
-        """x [batch][n][d] f32, past: (K, V) of [1][kv heads][at][hd] or None -> x, (K, V) of these rows."""
-        w, (n1, n2) = self.w[i], self.norms[i]
-        p = lora.get(i, {}) if lora else {}
-
-        def of(*names):
-            return [p[m] for m in names] if p else []
-
-        bs, n, _ = x.shape
-        h = self.rms(x, n1).to(self.dtype)
-        qkv = self.linear(h, w["qkv"], of("q", "k", "v"))
-        q, k, v = qkv.split([self.d, self.n_kv * self.hd, self.n_kv * self.hd], -1)
-        q = self.rope(q.unflatten(-1, (self.n_head, self.hd)).transpose(1, 2), at)
-        k = self.rope(k.unflatten(-1, (self.n_kv, self.hd)).transpose(1, 2), at)
-        v = v.unflatten(-1, (self.n_kv, self.hd)).transpose(1, 2)
+    def attend(self, qkv, batch, at, past):
+        """Rows of `batch` samples from position `at` on, behind the keys and values of past -> rows, their K/V."""
+        n = qkv.shape[0] // batch
+        qkv = qkv.view(batch, n, self.n_head + 2 * self.n_kv, self.hd)
+        q, k, v = qkv.split([self.n_head, self.n_kv, self.n_kv], 2)
+        qk = self.rope(torch.cat([q, k], 2), at)
+        q, k = qk.split([self.n_head, self.n_kv], 2)
         ks, vs = k, v
         if past is not None:
-            ks = torch.cat([past[0].expand(bs, -1, -1, -1), k], 2)
-            vs = torch.cat([past[1].expand(bs, -1, -1, -1), v], 2)
-        group = self.n_head // self.n_kv
-        mask = torch.ones(n, at + n, dtype=torch.bool).tril(at)
-        o = F.scaled_dot_product_attention(q, ks.repeat_interleave(group, 1), vs.repeat_interleave(group, 1), attn_mask=mask)
-        o = o.transpose(1, 2).flatten(-2)
-        x = x + self.linear(o, w["o"], of("o")).float()
-        h = self.rms(x, n2).to(self.dtype)
-        g, u = self.linear(h, w["gu"], of("gate", "up")).chunk(2, -1)
-        return x + self.linear(F.silu(g) * u, w["down"], of("down")).float(), (k, v)
+            ks = torch.cat([past[0].expand(batch, -1, -1, -1), k], 1)
+            vs = torch.cat([past[1].expand(batch, -1, -1, -1), v], 1)
+        group, m = self.n_head // self.n_kv, ks.shape[1]
+        # a key's and value's head serves `group` queries' heads: these are one product
+        q = q.unflatten(2, (self.n_kv, group)).permute(0, 2, 3, 1, 4).reshape(batch * self.n_kv, group * n, self.hd)
+        ks = ks.transpose(1, 2).reshape(batch * self.n_kv, m, self.hd)
+        vs = vs.transpose(1, 2).reshape(batch * self.n_kv, m, self.hd)
+        unseen = torch.ones(n, m, dtype=torch.bool).tril(m - n).logical_not().repeat(group, 1)
+        s = (q @ ks.transpose(1, 2)).float().mul(self.hd**-0.5).masked_fill(unseen, float("-inf"))
+        o = torch.softmax(s, -1).to(self.dtype) @ vs
+        o = o.view(batch, self.n_kv, group, n, self.hd).permute(0, 3, 1, 2, 4)
+        return o.reshape(batch * n, self.d), (k, v)
+
+    def layer(self, i, x, lead, batch, past, lora):
+        """x f32: `lead` rows of the shared beginning (0: its K/V are `past`), then those of the samples."""
+        w, (n1, n2) = self.w[i], self.norms[i]
+        p = lora[i] if lora else None
+
+        def linear(h, stack):
+            return Linear.apply(h, w[stack], *p[stack]) if p else h @ w[stack].T
+
+        qkv = linear(Norm.apply(x, n1, self.eps, self.dtype), "qkv")
+        if lead:
+            first, past = self.attend(qkv[:lead], 1, 0, None)
+        o, kv = first if lead else None, past
+        if batch:
+            rows, kv = self.attend(qkv[lead:], batch, lead or past[0].shape[1], past)
+            o = torch.cat([o, rows]) if lead else rows
+        x = x + linear(o, "o")
+        h = Norm.apply(x, n2, self.eps, self.dtype)
+        return x + linear(Gate.apply(linear(h, "gu")), "down"), past
 
     def prefix(self, ids, k):
         """What of the shared beginning never changes: rows at layer k's input, K/V below."""
         with torch.no_grad():
-            x, past = self.emb[ids][None], []
+            x, past = self.emb[ids], []
             for i in range(k):
-                x, kv = self.layer(i, x, None, None, 0)
+                x, kv = self.layer(i, x, len(ids), 0, None, None)
                 past.append(kv)
-        return x, past, len(ids)
+        return x, past
 
     def below(self, ids, prefix, k):
-        """ids [batch][n] -> rows at layer k's input."""
+        """ids [batch][n] -> rows [batch * n] at layer k's input."""
         with torch.no_grad():
-            x = self.emb[ids]
+            x = self.emb[ids.flatten()]
             for i in range(k):
-                x, _ = self.layer(i, x, prefix[1][i], None, prefix[2])
+                x, _ = self.layer(i, x, 0, len(ids), prefix[1][i], None)
         return x
 
-    def above(self, x, prefix, k, lora):
-        """Rows at layer k's input -> rows before the head."""
-        px, _, at = prefix
+    def above(self, x, batch, prefix, k, lora):
+        """Rows at layer k's input -> rows [batch][n] before the head."""
+        lead = len(prefix[0])
+        x = torch.cat([prefix[0], x])
         for i in range(k, self.n_layer):
-            px, kv = self.layer(i, px, None, lora, 0)
-            x, _ = self.layer(i, x, kv, lora, at)
-        return self.rms(x, self.norm).to(self.dtype)
+            x, _ = self.layer(i, x, lead, batch, None, lora)
+        return Norm.apply(x[lead:], self.norm, self.eps, self.dtype).unflatten(0, (batch, -1))

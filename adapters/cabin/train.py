@@ -103,7 +103,7 @@ def evaluate(base, lora, k, prefix, rows, samples, tokens=6000):
         cast = lora.cast(base.dtype)
         for index in batches(samples, tokens, random.Random(0)):
             ids, at, want = pack(samples, index)
-            h = base.above(base.below(ids, prefix, k), prefix, k, cast)[at]
+            h = base.above(base.below(ids, prefix, k), len(ids), prefix, k, cast)[at]
             best = (h @ base.head.T).argmax(-1)
             start = 0
             for i in index:
@@ -166,8 +166,9 @@ def arguments():
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--alpha", type=float, default=32)
     p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--lr-b", type=float, default=2, help="B learns so many times as fast as A")
     p.add_argument("--smooth", type=float, default=0.0)
-    p.add_argument("--tokens", type=int, default=512, help="tokens of a process's batch")
+    p.add_argument("--tokens", type=int, default=224, help="tokens of a process's batch")
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--minutes", type=float, default=60, help="stop learning after so long")
     p.add_argument("--eval-every", type=int, default=0, help="steps; 0: at the end only")
@@ -209,8 +210,9 @@ def main(rank, a, port):
         plan += epoch
     plan = plan[: math.ceil(a.epochs * n_epoch)]
     plan = [plan[i : i + a.processes] for i in range(0, len(plan) - a.processes + 1, a.processes)]
-    learnt = [x for n, x in lora.named_parameters()]
-    opt = torch.optim.AdamW(learnt, lr=a.lr, betas=(0.9, 0.98), weight_decay=0.0)
+    learnt = [*lora.a.values(), *lora.b.values()]
+    groups = [{"params": list(lora.a.values()), "times": 1.0}, {"params": list(lora.b.values()), "times": a.lr_b}]
+    opt = torch.optim.AdamW(groups, lr=a.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     warm, n_step = min(100, len(plan) // 10 + 1), len(plan)
     begin, spent = 0, 0.0
     state = out / "state.pt"
@@ -233,16 +235,16 @@ def main(rank, a, port):
             break
         lr = a.lr * min(1, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * done))
         for g in opt.param_groups:
-            g["lr"] = lr
+            g["lr"] = lr * g["times"]
         ids, at, want = pack(samples, plan[step][rank])
-        h = base.above(base.below(ids, prefix, k), prefix, k, lora.cast(base.dtype))[at]
+        h = base.above(base.below(ids, prefix, k), len(ids), prefix, k, lora.cast(base.dtype))[at]
         loss = F.cross_entropy((h @ base.head.T).float(), want, label_smoothing=a.smooth)
         opt.zero_grad()
         loss.backward()
         average(learnt, a.processes)
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         opt.step()
-        mean = loss.item() if mean is None else 0.97 * mean + 0.03 * loss.item()
+        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if not first:
             continue
         if step % 20 == 0 or step + 1 == n_step:

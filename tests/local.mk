@@ -27,6 +27,7 @@ include tests/uplink/local.mk
 include tests/api/local.mk
 include tests/edge/local.mk
 include tests/ctl/tune.mk
+include tests/adapters/local.mk
 include tests/e2e/local.mk
 endif
 endif

@@ -253,7 +253,8 @@ class Checker:
             named += ["me"] if key in ("zone", "seat") or (name, key) == ("window", "which") else []
             ranges = [c for c in choices if "minimum" in c]
             ok = value in named or any(
-                re.fullmatch(r"-?\d+(\.5)?", value) and c["minimum"] <= float(value) <= c["maximum"] for c in ranges)
+                re.fullmatch(r"-?\d+(\.5)?", value) and c["minimum"] <= float(value) <= c["maximum"]
+                and float(value) % c.get("multipleOf", 1) == 0 for c in ranges)
             assert ok, (text, line)
         assert not values, (text, line)
 

@@ -83,7 +83,7 @@ def show(title, rows, got):
     print(title)
     for lang, (n, f, c, m, acted) in sorted(scores(rows, got).items()):
         print(f"  {lang:4} {n:4} sentences  function {100 * f / n:5.1f} %  call {100 * c / n:5.1f} %  "
-              f"acted on a none {acted}/{m} = {100 * acted / m:.1f} %", flush=True)
+              f"acted on a none {acted}/{m} = {100 * acted / max(m, 1):.1f} %", flush=True)
 
 
 def same(a, b):

@@ -1,0 +1,2 @@
+TESTS += tests/adapters/test_cabin.py
+EXTRA_DIST += tests/adapters/test_cabin.py

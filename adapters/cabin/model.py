@@ -45,6 +45,14 @@ class Lora(torch.nn.Module):
                 out[layer][stack] = (a.to(dtype), (b * self.scale).to(dtype))
         return out
 
+    def load(self, gguf):
+        """Goes on from an adapter's file of the same layers and rank."""
+        with torch.no_grad():
+            for key in self.a:
+                layer, m = key.split("_")
+                for half, x in (("a", self.a[key]), ("b", self.b[key])):
+                    x.copy_(torch.from_numpy(gguf.tensor(f"blk.{layer}.{MATRICES[m]}.weight.lora_{half}").copy()))
+
     def pairs(self):
         """{GGUF name: (A, B)} as numpy, in the file's order of layers."""
         return {

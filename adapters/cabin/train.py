@@ -95,10 +95,10 @@ def pack(samples, index):
     return ids, (torch.tensor(row), torch.tensor(place)), torch.tensor(want)
 
 
-def evaluate(base, lora, k, prefix, rows, samples, tokens=6000):
-    """Greedy answers are right where each token is the likeliest behind the right ones before it: one
-    pass tells. -> {language: (rows, functions right, calls right, nones, acted on a none)}, misses."""
-    right, names, guess = {}, {}, {}
+def evaluate(base, lora, k, prefix, samples, tokens=3000):
+    """Greedy answers are right where each token is the likeliest behind the right ones before it, so that
+    one pass tells. -> {row: right?}, {row: the likeliest tokens}"""
+    right, guess = {}, {}
     with torch.no_grad():
         cast = lora.cast(base.dtype)
         for index in batches(samples, tokens, random.Random(0)):
@@ -112,7 +112,6 @@ def evaluate(base, lora, k, prefix, rows, samples, tokens=6000):
                 start += n
                 right[i] = got == samples[i][0][samples[i][1] :]
                 guess[i] = got
-                names[i] = got
     return right, guess
 
 
@@ -172,8 +171,8 @@ def arguments():
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--minutes", type=float, default=60, help="stop learning after so long")
     p.add_argument("--eval-every", type=int, default=0, help="steps; 0: at the end only")
+    p.add_argument("--start", help="an adapter of the same layers and rank to go on from")
     p.add_argument("--misses", help="write what it gets wrong on the development set here")
-    p.add_argument("--sets", default="dev", help="which sets to measure at the end")
     return p.parse_args()
 
 
@@ -190,6 +189,8 @@ def main(rank, a, port):
     base = Base(file)
     k = a.first_layer
     lora = Lora(base, k, a.rank, a.alpha, a.seed)
+    if a.start:
+        lora.load(gguf.Model(a.start))
     prefix = base.prefix(tok.prefix(), k)
     dev = generate.read_tsv(HERE / "dev.tsv")
     dev_samples = tok.samples(dev)
@@ -216,7 +217,7 @@ def main(rank, a, port):
     warm, n_step = min(100, len(plan) // 10 + 1), len(plan)
     begin, spent = 0, 0.0
     state = out / "state.pt"
-    key = vars(a) | {"out": None, "misses": None,  "eval_every": None, "sets": None}
+    key = vars(a) | {"out": None, "misses": None,  "eval_every": None}
     if state.exists():
         s = torch.load(state)
         if s["key"] == key:
@@ -252,7 +253,7 @@ def main(rank, a, port):
             print(f"\rstep {step + 1}/{n_step} loss {mean:.4f} {used / 60:.1f} min, {used / (step + 1):.2f} s/step ",
                   end="" if sys.stderr.isatty() else "\n", flush=True)
         if a.eval_every and step % a.eval_every == a.eval_every - 1:
-            print(f"at {step + 1}: {show(table(dev, dev_samples, *evaluate(base, lora, k, prefix, dev, dev_samples), n_name))}",
+            print(f"at {step + 1}: {show(table(dev, dev_samples, *evaluate(base, lora, k, prefix, dev_samples), n_name))}",
                   flush=True)
         if time.time() - saved > 120:
             saved = time.time()
@@ -267,7 +268,7 @@ def main(rank, a, port):
     base_hash = info["identity"]["base_model_hash"]
     for kind in ("f16", "q8_0"):
         gguf.write_lora(out / f"cabin-{kind}.gguf", base.arch, NAME, a.alpha, base_hash, lora.pairs(), kind)
-    right, guess = evaluate(base, lora, k, prefix, dev, dev_samples)
+    right, guess = evaluate(base, lora, k, prefix, dev_samples)
     print(f"\ndev: {show(table(dev, dev_samples, right, guess, n_name))}")
     if a.misses:
         tokens = file.kv["tokenizer.ggml.tokens"]

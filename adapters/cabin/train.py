@@ -159,14 +159,13 @@ def arguments():
     p.add_argument("--model", required=True)
     p.add_argument("--out", required=True, help="folder for state and adapters")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--sentences", type=int, default=20000)
+    p.add_argument("--sentences", type=int, default=32000)
     p.add_argument("--epochs", type=float, default=1)
     p.add_argument("--first-layer", type=int, default=10)
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--alpha", type=float, default=32)
-    p.add_argument("--lr", type=float, default=1e-3)
-    p.add_argument("--lr-b", type=float, default=2, help="B learns so many times as fast as A")
-    p.add_argument("--smooth", type=float, default=0.0)
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--lr-b", type=float, default=4, help="B learns so many times as fast as A")
     p.add_argument("--tokens", type=int, default=224, help="tokens of a process's batch")
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--minutes", type=float, default=60, help="stop learning after so long")
@@ -239,7 +238,7 @@ def main(rank, a, port):
             g["lr"] = lr * g["times"]
         ids, at, want = pack(samples, plan[step][rank])
         h = base.above(base.below(ids, prefix, k), len(ids), prefix, k, lora.cast(base.dtype))[at]
-        loss = F.cross_entropy((h @ base.head.T).float(), want, label_smoothing=a.smooth)
+        loss = F.cross_entropy((h @ base.head.T).float(), want)
         opt.zero_grad()
         loss.backward()
         average(learnt, a.processes)
@@ -255,7 +254,7 @@ def main(rank, a, port):
         if a.eval_every and step % a.eval_every == a.eval_every - 1:
             print(f"at {step + 1}: {show(table(dev, dev_samples, *evaluate(base, lora, k, prefix, dev_samples), n_name))}",
                   flush=True)
-        if time.time() - saved > 120:
+        if time.time() - saved > 60:
             saved = time.time()
             torch.save({"key": key, "step": step + 1, "spent": time.time() - t0, "lora": lora.state_dict(),
                         "opt": opt.state_dict()}, str(state) + ".part")

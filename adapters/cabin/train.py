@@ -254,7 +254,7 @@ def main(rank, a, port):
         if a.eval_every and step % a.eval_every == a.eval_every - 1:
             print(f"at {step + 1}: {show(table(dev, dev_samples, *evaluate(base, lora, k, prefix, dev_samples), n_name))}",
                   flush=True)
-        if time.time() - saved > 60:
+        if time.time() - saved > 30:
             saved = time.time()
             torch.save({"key": key, "step": step + 1, "spent": time.time() - t0, "lora": lora.state_dict(),
                         "opt": opt.state_dict()}, str(state) + ".part")

@@ -18,5 +18,5 @@ dist_policies_DATA = policies/balanced.yaml policies/balanced.cases policies/bal
 	policies/eu.yaml policies/eu.cases policies/eu.reach.md \
 	policies/offline-first.yaml policies/offline-first.cases policies/offline-first.reach.md
 cabindir = $(pkgdatadir)/cabin
-dist_cabin_DATA = adapters/cabin/cabin.gguf adapters/cabin/catalogue.json
+dist_cabin_DATA = adapters/cabin/cabin.confidence adapters/cabin/cabin.gguf adapters/cabin/catalogue.json
 endif

@@ -118,7 +118,8 @@ static void put_ints(const struct rt_dvar *var, int64_t *c, size_t n, struct bas
     int64_t from = var->fact < RT_N_FACT ? 0 : INT64_MIN;
     bool end = false; /* nothing above */
 
-    qsort(c, n, sizeof *c, by_int);
+    if (n > 0)
+        qsort(c, n, sizeof *c, by_int);
     for (size_t i = 0; i < n; i++) {
         if (c[i] < from || end)
             continue;
@@ -151,7 +152,8 @@ static void put_reals(const struct rt_dvar *var, double *c, size_t n, struct bas
     double from = any ? -INFINITY : 0.0,
            top = strcmp(var->info->unit, "0..1") == 0 ? 1.0 : INFINITY;
 
-    qsort(c, n, sizeof *c, by_real);
+    if (n > 0)
+        qsort(c, n, sizeof *c, by_real);
     if (!any)
         add_val(out, (struct rt_dval){.v = {.r = 0.0}, .point = true});
     for (size_t i = 0; i < n; i++) {
@@ -171,7 +173,8 @@ static void put_texts(struct rt_dvars *v, const struct rt_dvar *var, const char 
 {
     const char *words = var->fact < RT_N_FACT ? rt_fact_values((enum rt_fact_id)var->fact) : NULL;
 
-    qsort(c, n, sizeof *c, by_text);
+    if (n > 0)
+        qsort(c, n, sizeof *c, by_text);
     for (const char *w = words; w != NULL; w = *w == '|' ? w + 1 : NULL) {
         size_t len = strcspn(w, "|");
         const char *copy = base_arena_strndup(&v->arena, w, len);

@@ -58,31 +58,18 @@ static void tap(const struct eng_exec *e, const float *x, const struct eng_mm *j
             e->tap(e->tap_arg, &job[i].w->t, x, e->n_act);
 }
 
-static int slice_out_of(const struct eng_exec *e, const struct eng_mm *job, int n_job)
-{
-    int64_t n_out = 0;
-    for (int i = 0; i < n_job; i++)
-        n_out += job[i].w->t.dim[1];
-    int64_t share = n_out / ((int64_t)e->n_thread * SLICES_A_THREAD);
-    share = share / SLICE_OUT * SLICE_OUT;
-    return share < SLICE_OUT ? SLICE_OUT : (int)share;
-}
-
-/* The product behind the next one begins with w, in slices of so many outputs. */
-static void ahead(struct eng_exec *e, const struct eng_matrix *w, int slice_out)
-{
-    const size_t row = w->p.form != NULL ? w->p.panel_bytes / PACK_OUT : w->t.row_bytes;
-    eng_pool_ahead(e->pool, w->p.form != NULL ? w->p.data : w->t.data, row * (size_t)slice_out,
-                   n_slice_of(w, slice_out));
-}
-
 /* y = W x for one to three matrices that share x, in one go: fewer waits for the slowest thread;
  * and what the rows' adapters add to it. x has been rounded (below) where a matrix is packed. */
 static void matmul(struct eng_exec *e, int layer, const float *x, const struct eng_mm *job,
                    int n_job)
 {
+    int64_t n_out = 0;
     tap(e, x, job, n_job);
-    struct mm_arg a = {e, x, job, n_job, slice_out_of(e, job, n_job)};
+    for (int i = 0; i < n_job; i++)
+        n_out += job[i].w->t.dim[1];
+    int64_t share = n_out / ((int64_t)e->n_thread * SLICES_A_THREAD);
+    share = share / SLICE_OUT * SLICE_OUT;
+    struct mm_arg a = {e, x, job, n_job, share < SLICE_OUT ? SLICE_OUT : (int)share};
     int n_slice = 0;
     for (int i = 0; i < n_job; i++)
         n_slice += n_slice_of(job[i].w, a.slice_out);
@@ -252,53 +239,27 @@ static void head_rows(struct eng_exec *e, int l, int i0, int i1)
 
 /* ---- a block, the head ---- */
 
-/* The products of a block, in order, with those that share their input. */
-struct block {
-    struct eng_mm qkv[3], o[1], mlp[2], down[1];
-};
-
-static struct block block_of(const struct eng_exec *e, int l)
-{
-    const struct eng_layer *w = &e->m->w.layer[l];
-    return (struct block){
-        .qkv = {{&w->q, ENG_SLOT_Q, e->q}, {&w->k, ENG_SLOT_K, e->k}, {&w->v, ENG_SLOT_V, e->v}},
-        .o = {{&w->o, ENG_SLOT_O, e->h}},
-        .mlp = {{&w->gate, ENG_SLOT_GATE, e->gate}, {&w->up, ENG_SLOT_UP, e->up}},
-        .down = {{&w->down, ENG_SLOT_DOWN, e->h}}};
-}
-
-/* What is multiplied after block l: the next one's queries, or the head. */
-static void ahead_of_block(struct eng_exec *e, int l)
-{
-    if (l + 1 < e->m->layer_end) {
-        const struct block next = block_of(e, l + 1);
-        ahead(e, next.qkv[0].w, slice_out_of(e, next.qkv, 3));
-    } else if (e->m->w.has_head) {
-        ahead(e, &e->m->w.head, ENG_SLICE_HEAD);
-    }
-}
-
 /* One transformer block: grouped-query attention, then the gated MLP, each on a normed copy of the
  * residual stream and added back to it (Touvron et al., LLaMA, 2023; Ainslie et al., GQA, 2023). */
 void eng_forward_layer(struct eng_exec *e, int l)
 {
-    const struct block b = block_of(e, l);
+    const struct eng_layer *w = &e->m->w.layer[l];
     const int n = e->n_act;
 
     each_row(e, enter_rows, l, n);
-    ahead(e, b.o[0].w, slice_out_of(e, b.o, 1));
-    matmul(e, l, e->h, b.qkv, 3);
+    matmul(e, l, e->h,
+           (struct eng_mm[]){
+               {&w->q, ENG_SLOT_Q, e->q}, {&w->k, ENG_SLOT_K, e->k}, {&w->v, ENG_SLOT_V, e->v}},
+           3);
     each_row(e, place_rows, l, n);
     eng_attend(e, l);
     each_row(e, attended_rows, l, n);
-    ahead(e, b.mlp[0].w, slice_out_of(e, b.mlp, 2));
-    matmul(e, l, e->att, b.o, 1);
+    matmul(e, l, e->att, (struct eng_mm[]){{&w->o, ENG_SLOT_O, e->h}}, 1);
     each_row(e, middle_rows, l, n);
-    ahead(e, b.down[0].w, slice_out_of(e, b.down, 1));
-    matmul(e, l, e->h, b.mlp, 2);
+    matmul(e, l, e->h,
+           (struct eng_mm[]){{&w->gate, ENG_SLOT_GATE, e->gate}, {&w->up, ENG_SLOT_UP, e->up}}, 2);
     each_row(e, gate_rows, l, n);
-    ahead_of_block(e, l);
-    matmul(e, l, e->gate, b.down, 1);
+    matmul(e, l, e->gate, (struct eng_mm[]){{&w->down, ENG_SLOT_DOWN, e->h}}, 1);
     each_row(e, leave_rows, l, n);
 }
 

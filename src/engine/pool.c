@@ -28,16 +28,6 @@ enum {
      * operations of one forward pass, much shorter than a wait for a request. */
     POOL_SPIN = 2000,
     LINE = 64, /* of a cache: what one thread writes and another spins on has its own */
-    /* Asked for ahead, at most: what comes from memory in some microseconds, and a small part of
-     * any L2. */
-    AHEAD_BYTES = 64 << 10,
-    AHEAD_STEP = 8 * LINE, /* between two looks at what is waited for */
-};
-
-/* What one thread asks for while it waits. */
-struct fetch {
-    const uint8_t *at, *end;
-    uint32_t run; /* of the pool's `ahead` that they are of */
 };
 
 struct worker {
@@ -48,7 +38,6 @@ struct worker {
     atomic_int in_slice;                   /* the caller looks whom it waits for */
     atomic_int cpu;                        /* where it last took slices */
     int64_t awake_us;                      /* since when it hasn't slept; its own */
-    struct fetch fetch;                    /* its own */
     alignas(LINE) struct pool_adapt adapt; /* the caller's */
 };
 
@@ -62,8 +51,6 @@ struct eng_pool {
 
     /* Caller only. */
     uint32_t run;
-    struct fetch fetch;
-    uint64_t n_run;
     int n_tamed; /* workers that are not greedy */
     uint64_t n_stall;
     struct pool_caller caller;
@@ -74,12 +61,6 @@ struct eng_pool {
     alignas(LINE) _Atomic(eng_pool_fn *) fn;
     _Atomic(void *) arg;
     atomic_int n_slice;
-
-    /* Advice: read whenever somebody waits, and nothing but time depends on it. */
-    alignas(LINE) _Atomic uint32_t ahead_run;
-    _Atomic(const uint8_t *) ahead;
-    atomic_size_t ahead_bytes; /* of a slice */
-    atomic_int ahead_slice;
 
     alignas(LINE) _Atomic uint64_t ticket; /* idle workers spin on it */
     alignas(LINE) atomic_int unfinished;   /* slices; the caller spins on it */
@@ -144,37 +125,12 @@ static bool finished(struct eng_pool *p)
     return atomic_load(&p->unfinished) == 0;
 }
 
-/* A step of what the next run will read: of the slice that this thread is likely to take. Workers
- * are waiting when it starts, the caller comes last. */
-static void look_ahead(struct eng_pool *p, struct fetch *f, int id)
-{
-    const uint32_t run = atomic_load_explicit(&p->ahead_run, memory_order_acquire);
-    if (run != f->run) {
-        const int slice = id > 0 ? id - 1 : p->n_thread - 1;
-        const size_t n = atomic_load_explicit(&p->ahead_bytes, memory_order_relaxed);
-        f->run = run;
-        f->at = f->end = NULL;
-        if (slice < atomic_load_explicit(&p->ahead_slice, memory_order_relaxed)) {
-            f->at = atomic_load_explicit(&p->ahead, memory_order_relaxed) + (size_t)slice * n;
-            f->end = f->at + (n < AHEAD_BYTES ? n : AHEAD_BYTES);
-        }
-    }
-    if (f->at >= f->end) {
-        relax();
-        return;
-    }
-    for (int i = 0; i < AHEAD_STEP; i += LINE)
-        __builtin_prefetch(f->at + i, 0, 2);
-    f->at += AHEAD_STEP;
-}
-
-/* f: of thread id. */
-static bool spin_until(struct eng_pool *p, bool (*cond)(struct eng_pool *), struct fetch *f, int id)
+static bool spin_until(struct eng_pool *p, bool (*cond)(struct eng_pool *))
 {
     for (int i = 0; i < p->n_spin; i++) {
         if (cond(p))
             return true;
-        look_ahead(p, f, id);
+        relax();
     }
     return cond(p);
 }
@@ -222,7 +178,7 @@ static void *worker_main(void *arg)
             sleep_until_back(w);
         else if (wants_nap(w))
             nap();
-        else if (!spin_until(p, has_work, &w->fetch, w->id))
+        else if (!spin_until(p, has_work))
             sleep_until_work(p);
         else
             slept = false;
@@ -351,7 +307,7 @@ static struct timespec after_us(int64_t us)
 /* The caller took own slices since t0_us, and none is left to take. */
 static void wait_finished(struct eng_pool *p, int64_t t0_us, int own)
 {
-    if (spin_until(p, finished, &p->fetch, 0))
+    if (spin_until(p, finished))
         return;
     const int64_t limit_us = pool_adapt_limit_us(base_clock_mono_us() - t0_us, own);
     const struct timespec limit = after_us(limit_us);
@@ -388,24 +344,15 @@ void eng_pool_run(struct eng_pool *p, eng_pool_fn *fn, void *arg, int n_slice)
     atomic_store_explicit(&p->n_slice, n_slice, memory_order_relaxed);
     atomic_store(&p->unfinished, n_slice);
     p->run++;
-    p->n_run++;
     atomic_exchange(&p->ticket, (uint64_t)p->run << 32 | (uint32_t)n_slice);
     wake_workers(p);
     const int own = work(p, NULL);
     wait_finished(p, t0_us, own);
 }
 
-void eng_pool_ahead(struct eng_pool *p, const void *data, size_t slice_bytes, int n_slice)
-{
-    atomic_store_explicit(&p->ahead, data, memory_order_relaxed);
-    atomic_store_explicit(&p->ahead_bytes, slice_bytes, memory_order_relaxed);
-    atomic_store_explicit(&p->ahead_slice, data != NULL ? n_slice : 0, memory_order_relaxed);
-    atomic_fetch_add_explicit(&p->ahead_run, 1, memory_order_release);
-}
-
 void eng_pool_stats(const struct eng_pool *p, struct eng_pool_stats *out)
 {
-    *out = (struct eng_pool_stats){.n_use = p->n_thread, .n_stall = p->n_stall, .n_run = p->n_run};
+    *out = (struct eng_pool_stats){.n_use = p->n_thread, .n_stall = p->n_stall};
     for (int i = 0; i < p->n_started && p->n_tamed > 0; i++) {
         out->n_use -= p->worker[i].adapt.mode == POOL_AWAY;
         out->n_polite += p->worker[i].adapt.mode == POOL_POLITE;

@@ -5,7 +5,6 @@
 #ifndef ENG_POOL_H
 #define ENG_POOL_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -23,16 +22,10 @@ int eng_pool_n_thread(const struct eng_pool *p);
 typedef void eng_pool_fn(void *arg, int slice, int worker);
 void eng_pool_run(struct eng_pool *p, eng_pool_fn *fn, void *arg, int n_slice);
 
-/* What the run after the next one will read: n_slice pieces of slice_bytes, one behind another. Whoever
- * waits in the next run for the others, or for the one after it, asks for the piece that it will
- * probably take: memory is not idle then. Advice only; NULL: nothing. */
-void eng_pool_ahead(struct eng_pool *p, const void *data, size_t slice_bytes, int n_slice);
-
 struct eng_pool_stats {
     int n_use;    /* threads that take part now, the caller included */
     int n_polite; /* of them, those that nap because their core is wanted by others */
     uint64_t n_stall;
-    uint64_t n_run; /* that were shared out: each is a hand-over of threads */
 };
 void eng_pool_stats(const struct eng_pool *p, struct eng_pool_stats *out); /* the maker's thread */
 

@@ -467,34 +467,6 @@ static void a_range_touches_only_its_layers(void **state)
     eng_model_close(n);
 }
 
-/* Of threads, while a token is decoded: each is a wait for the slowest. */
-static void few_hand_overs_a_token(void **state)
-{
-    (void)state;
-    enum { N_LAYER = 3 };
-    const struct eng_model_opt o = {.path = tiny_make("--layers 3 --d 256 --heads 8 --type q4_0"),
-                                    .layer_end = -1};
-    struct eng_model *m = tiny_open(&o);
-    struct eng_exec *e = NULL;
-    struct eng_session *s = NULL;
-    struct base_err err = {0};
-    struct eng_pool_stats before, after;
-    float *logits = malloc((size_t)eng_model_config(m)->n_vocab * sizeof *logits);
-    assert_int_equal(eng_exec_new(&e, m, 2, 1, &err), 0);
-    assert_int_equal(eng_session_new(&s, m, 8, KERN_KV_F16, &err), 0);
-    const int32_t id = 5;
-    const struct eng_seg g = {
-        .s = s, .layer_end = N_LAYER, .n_row = 1, .token = &id, .logits = logits};
-    eng_exec_stats(e, &before);
-    assert_int_equal(eng_exec_run(e, &g, 1, &err), 0);
-    eng_exec_stats(e, &after);
-    assert_int_equal(after.n_run - before.n_run, 4 * N_LAYER + 1); /* the products */
-    free(logits);
-    eng_session_free(s);
-    eng_exec_free(e);
-    eng_model_close(m);
-}
-
 /* KiB of the file that are resident after the embeddings of n tokens, spread over all of them. */
 static long resident_after(const char *path, bool exact, int n)
 {
@@ -565,7 +537,6 @@ int main(void)
         cmocka_unit_test(trim_forgets),
         cmocka_unit_test(a_bad_step_changes_nothing),
         cmocka_unit_test(a_range_touches_only_its_layers),
-        cmocka_unit_test(few_hand_overs_a_token),
         cmocka_unit_test(rows_of_embeddings_do_not_stay),
         cmocka_unit_test(identity_sees_every_difference),
     };

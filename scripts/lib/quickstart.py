@@ -113,8 +113,10 @@ def show(r):
         sure = f" ({r['confidence']:.2f})" if "confidence" in r else ""
         signal = f"   signal {r['vss']}" if "vss" in r else ""
         print(f"\n  understood {r['intent']}{sure}{signal}", end="")
+    speed = f"the whole call {r['total_ms']:.0f} ms" if r.get("call") and "total_ms" in r else \
+        f"first token {first}   {r.get('tokens_per_s', 0):.1f} tokens/s"
     print(f"\n  route {r['route']}   rule {r['rule']}   tier {r['tier']}"
-          f"\n  first token {first}   {r.get('tokens_per_s', 0):.1f} tokens/s"
+          f"\n  {speed}"
           f"   bytes that left the car: {r.get('bytes_out', 0)}")
     if r.get("because"):
         print(f"  because: {r['because']}")

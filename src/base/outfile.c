@@ -171,3 +171,16 @@ void base_outfile_abort(struct base_outfile *o)
     free(o->path);
     *o = (struct base_outfile)BASE_OUTFILE_NONE;
 }
+
+int base_outfile_put(const char *path, bool force, const void *p, size_t n_bytes,
+                     struct base_err *err)
+{
+    struct base_outfile o = BASE_OUTFILE_NONE;
+    int rc = base_outfile_open(&o, path, force, err);
+    if (rc == 0)
+        rc = base_outfile_write(&o, p, n_bytes, err);
+    if (rc == 0)
+        rc = base_outfile_commit(&o, err);
+    base_outfile_abort(&o);
+    return rc;
+}

@@ -42,6 +42,11 @@ int base_outfile_write(struct base_outfile *o, const void *p, size_t n_bytes,
  * there in spite of the error. BASE_EIO, BASE_EPERM (it exists). */
 int base_outfile_commit(struct base_outfile *o, struct base_err *err) BASE_MUST_CHECK;
 
+/* All of that for bytes that are there already: path holds p[n_bytes], or what it held before. Errors
+ * as above. */
+int base_outfile_put(const char *path, bool force, const void *p, size_t n_bytes,
+                     struct base_err *err) BASE_MUST_CHECK;
+
 /* Forgets what was written. Does nothing after base_outfile_commit, or on BASE_OUTFILE_NONE. */
 void base_outfile_abort(struct base_outfile *o);
 

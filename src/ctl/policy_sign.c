@@ -99,7 +99,6 @@ static int public_of(const EVP_PKEY *key, struct store_key *out)
 
 static int key_write(const char *path, const EVP_PKEY *key, struct base_err *err)
 {
-    struct base_outfile o = BASE_OUTFILE_NONE;
     BIO *b = BIO_new(BIO_s_mem());
     char *pem = NULL;
     long n = 0;
@@ -108,13 +107,8 @@ static int key_write(const char *path, const EVP_PKEY *key, struct base_err *err
     int rc = n > 0 ? 0 : base_err_set(err, BASE_ENOMEM, path, "out of memory");
     const mode_t mask = umask(0177);
     if (rc == 0)
-        rc = base_outfile_open(&o, path, false, err);
+        rc = base_outfile_put(path, false, pem, (size_t)n, err);
     umask(mask);
-    if (rc == 0)
-        rc = base_outfile_write(&o, pem, (size_t)n, err);
-    if (rc == 0)
-        rc = base_outfile_commit(&o, err);
-    base_outfile_abort(&o);
     BIO_free(b);
     return rc;
 }
@@ -157,16 +151,10 @@ static int body_sign(EVP_PKEY *key, struct base_buf *body)
 /* Beside FILE, readable as FILE is. */
 static int sig_write(const char *file, const struct base_buf *b, struct base_err *err)
 {
-    struct base_outfile o = BASE_OUTFILE_NONE;
     char *path = NULL;
     if (asprintf(&path, "%s.sig", file) < 0)
         return base_err_set(err, BASE_ENOMEM, file, "out of memory");
-    int rc = base_outfile_open(&o, path, true, err);
-    if (rc == 0)
-        rc = base_outfile_write(&o, b->data, b->len, err);
-    if (rc == 0)
-        rc = base_outfile_commit(&o, err);
-    base_outfile_abort(&o);
+    int rc = base_outfile_put(path, true, b->data, b->len, err);
     free(path);
     return rc;
 }

@@ -162,15 +162,9 @@ static int verify(struct tune *t, const char *path, const struct base_buf *text,
 
 static int write_file(const char *path, const struct base_buf *b, bool force, struct base_err *err)
 {
-    struct base_outfile o = BASE_OUTFILE_NONE;
-
     if (strcmp(path, "-") == 0)
         return fwrite(b->data, 1, b->len, stdout) == b->len ? 0 : BASE_EIO;
-    int rc = base_outfile_open(&o, path, force, err);
-    rc = rc == 0 ? base_outfile_write(&o, b->data, b->len, err) : rc;
-    rc = rc == 0 ? base_outfile_commit(&o, err) : rc;
-    base_outfile_abort(&o);
-    return rc;
+    return base_outfile_put(path, force, b->data, b->len, err);
 }
 
 /* ---- telling ---- */

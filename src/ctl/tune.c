@@ -198,18 +198,6 @@ static int parse(struct tune_args *a, int argc, char **argv)
     return -1;
 }
 
-static int write_file(const char *path, bool force, const struct base_buf *b, struct base_err *err)
-{
-    struct base_outfile f = BASE_OUTFILE_NONE;
-    int rc = base_outfile_open(&f, path, force, err);
-    if (rc == 0)
-        rc = base_outfile_write(&f, b->data, b->len, err);
-    if (rc == 0)
-        rc = base_outfile_commit(&f, err);
-    base_outfile_abort(&f);
-    return rc;
-}
-
 /* The confidence file, read back before it is written; and with it, what every sentence gets. */
 static int write_out(const struct tune_run *r, const struct tune_set *data,
                      const struct tune_task *t, int n_task, const struct tune_args *a,
@@ -232,11 +220,11 @@ static int write_out(const struct tune_run *r, const struct tune_set *data,
         rc =
             base_err_set(err, BASE_ENOTFOUND, a->out, "nothing was found that could be asked then");
     else if (rc == 0 && a->out != NULL)
-        rc = write_file(a->out, a->force, &b, err);
+        rc = base_outfile_put(a->out, a->force, b.data, b.len, err);
     if (rc == 0 && a->rows != NULL && (rc = tune_write_rows(data, conf, &rows)) != 0)
         base_err_set(err, rc, a->rows, "%s", base_code_str(rc));
     if (rc == 0 && a->rows != NULL)
-        rc = write_file(a->rows, a->force, &rows, err);
+        rc = base_outfile_put(a->rows, a->force, rows.data, rows.len, err);
     eng_conf_close(conf);
     base_buf_fini(&rows);
     base_buf_fini(&b);

@@ -66,18 +66,6 @@ static char *text_make(const struct edge_usage *u)
     return s;
 }
 
-static int text_write(const char *path, const char *text, struct base_err *err)
-{
-    struct base_outfile o = BASE_OUTFILE_NONE;
-    int rc = base_outfile_open(&o, path, true, err);
-    if (rc == 0)
-        rc = base_outfile_write(&o, text, strlen(text), err);
-    if (rc == 0)
-        rc = base_outfile_commit(&o, err);
-    base_outfile_abort(&o);
-    return rc;
-}
-
 static bool counter_read(struct counter *c, const json_t *v)
 {
     const char *key = json_string_value(json_array_get(v, 0));
@@ -126,7 +114,7 @@ static void *write_thread(void *arg)
     struct edge_usage *u = arg;
     struct base_err err = {0};
     char line[512];
-    u->rc = text_write(u->path, u->text, &err);
+    u->rc = base_outfile_put(u->path, true, u->text, strlen(u->text), &err);
     if (u->rc != 0)
         base_log_error("usage", "%s", base_err_line(&err, line, sizeof line));
     return NULL;
@@ -197,7 +185,7 @@ void edge_usage_close(struct edge_usage *u)
     }
     if (u->dirty && u->path[0] != '\0') {
         char *text = text_make(u);
-        if (text == NULL || text_write(u->path, text, &err) != 0)
+        if (text == NULL || base_outfile_put(u->path, true, text, strlen(text), &err) != 0)
             base_log_error("usage", "%s", base_err_line(&err, line, sizeof line));
         free(text);
     }

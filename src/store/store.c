@@ -73,16 +73,10 @@ static int dir_check(const char *dir, struct base_err *err)
 static int text_write(const struct store *s, const char *name, const struct base_buf *b,
                       struct base_err *err)
 {
-    struct base_outfile o = BASE_OUTFILE_NONE;
     char *path = path_in(s, name);
     if (path == NULL)
         return base_err_set(err, BASE_ENOMEM, s->dir, "out of memory");
-    int rc = base_outfile_open(&o, path, true, err);
-    if (rc == 0)
-        rc = base_outfile_write(&o, b->data, b->len, err);
-    if (rc == 0)
-        rc = base_outfile_commit(&o, err);
-    base_outfile_abort(&o);
+    int rc = base_outfile_put(path, true, b->data, b->len, err);
     free(path);
     return rc;
 }

@@ -132,6 +132,20 @@ static void force_replaces(void **state)
     unlink(path);
 }
 
+static void all_at_once(void **state)
+{
+    (void)state;
+    struct base_err err = {0};
+    assert_int_equal(base_outfile_put(path, false, "one", 3, &err), 0);
+    holds("one");
+    assert_int_equal(base_outfile_put(path, false, "two", 3, &err), BASE_EPERM);
+    holds("one");
+    assert_int_equal(base_outfile_put(path, true, "", 0, &err), 0);
+    holds("");
+    assert_int_equal(entries(), 1);
+    unlink(path);
+}
+
 static void abort_leaves_nothing(void **state)
 {
     (void)state;
@@ -221,6 +235,7 @@ int main(void)
         BOTH(it_appears_at_the_end),
         BOTH(what_is_there_stays),
         BOTH(force_replaces),
+        BOTH(all_at_once),
         BOTH(abort_leaves_nothing),
         BOTH(bad_places_are_refused),
         BOTH(a_full_disk_is_told),

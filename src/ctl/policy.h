@@ -69,9 +69,8 @@ void ctl_policy_safe(struct base_buf *out, const char *s, size_t n);
 
 /* ---- policy_facts.c ---- */
 
-/* An object of facts, "links" included. JSON null is a fact that is not known. strict: a fact that
- * neither the table nor g->p has is an error, else it is some policy's own. */
-int ctl_facts_json(struct rt_given *g, json_t *facts, bool strict,
-                   struct base_err *err) BASE_MUST_CHECK;
+/* An object of facts, "links" included. JSON null is a fact that is not known; one that neither the
+ * table nor g->p has is an error. */
+int ctl_facts_json(struct rt_given *g, json_t *facts, struct base_err *err) BASE_MUST_CHECK;
 
 #endif

@@ -21,7 +21,7 @@ static int add_file(struct rt_given *g, const char *path, struct base_err *err)
         fprintf(stderr, "%s:%d:%d: %s\n", path, where.line, where.column, where.text);
         return CTL_FAIL;
     }
-    int rc = ctl_facts_json(g, root, true, err) == 0 ? CTL_OK : ctl_policy_fail(err);
+    int rc = ctl_facts_json(g, root, err) == 0 ? CTL_OK : ctl_policy_fail(err);
     json_decref(root);
     return rc;
 }

@@ -1,4 +1,5 @@
-/* Facts as JSON: what the edge's decision log writes, and people by hand. */
+/* Facts as JSON, by hand (explain --facts). policy_log_facts.c reads those of a log's many lines.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -50,36 +51,19 @@ static int put_value(struct rt_given *g, const struct rt_place *at, const json_t
     }
 }
 
-/* A fact of some policy's own: its type is that of the value. */
-static int put_own(struct rt_given *g, const char *name, const json_t *v, struct base_err *err)
-{
-    enum rt_fact_type type = json_is_boolean(v)   ? RT_FACT_BOOL
-                             : json_is_integer(v) ? RT_FACT_INT
-                             : json_is_real(v)    ? RT_FACT_REAL
-                                                  : RT_FACT_STR;
-    struct rt_place at;
-    if (!json_is_boolean(v) && !json_is_number(v) && !json_is_string(v))
-        return 0;
-    int rc = rt_given_own(g, name, type, &at, err);
-    return rc == 0 ? put_value(g, &at, v, err) : rc;
-}
-
 static int put(struct rt_given *g, const char *name, const char *target, const json_t *v,
-               bool strict, struct base_err *err)
+               struct base_err *err)
 {
     struct rt_place at;
-    int rc = json_is_null(v) ? 0 : rt_given_place(g, name, target, &at, err);
 
     if (json_is_null(v))
         return 0;
-    if (rc == BASE_ENOTFOUND && !strict)
-        return put_own(g, name, v, err);
+    int rc = rt_given_place(g, name, target, &at, err);
     return rc == 0 ? put_value(g, &at, v, err) : rc;
 }
 
 /* "state" or, as the decision log writes it, "link.state". */
-static int put_link(struct rt_given *g, const char *target, json_t *link, bool strict,
-                    struct base_err *err)
+static int put_link(struct rt_given *g, const char *target, json_t *link, struct base_err *err)
 {
     const char *key;
     json_t *v;
@@ -92,13 +76,13 @@ static int put_link(struct rt_given *g, const char *target, json_t *link, bool s
         char name[64];
         bool whole = rt_fact_find(key) >= 0;
         snprintf(name, sizeof name, "%s%.48s", whole ? "" : "link.", key);
-        if (rc == 0 && (strict || rt_fact_find(name) >= 0))
-            rc = put(g, name, target, v, strict, err);
+        if (rc == 0)
+            rc = put(g, name, target, v, err);
     }
     return rc;
 }
 
-int ctl_facts_json(struct rt_given *g, json_t *facts, bool strict, struct base_err *err)
+int ctl_facts_json(struct rt_given *g, json_t *facts, struct base_err *err)
 {
     const char *name, *target;
     json_t *v, *link;
@@ -111,7 +95,7 @@ int ctl_facts_json(struct rt_given *g, json_t *facts, bool strict, struct base_e
         if (rc != 0)
             break;
         if (strcmp(name, "links") != 0) {
-            rc = put(g, name, NULL, v, strict, err);
+            rc = put(g, name, NULL, v, err);
             continue;
         }
         if (!json_is_object(v))
@@ -119,7 +103,7 @@ int ctl_facts_json(struct rt_given *g, json_t *facts, bool strict, struct base_e
         g->f.link = g->link; /* none named: none is known */
         json_object_foreach(v, target, link)
         {
-            rc = rc == 0 ? put_link(g, target, link, strict, err) : rc;
+            rc = rc == 0 ? put_link(g, target, link, err) : rc;
         }
     }
     return rc;

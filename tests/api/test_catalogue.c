@@ -14,6 +14,7 @@
 #include "api/chat.h"
 #include "engine/grammar.h"
 #include "../engine/tiny.h"
+#include "../fixtures/wrap_alloc.h"
 
 #define ONE(name, props, need)                              \
     "{\"type\":\"function\",\"function\":{\"name\":\"" name \
@@ -41,35 +42,6 @@
 #define STOP FUNC("stop", "", "")
 #define NONE FUNC("none", "", "")
 #define ALL "[" HEAT "," TEMP "," FAN "," GO "," STOP "," NONE "]"
-
-static long countdown = -1; /* allocations until one fails; below 0: none does */
-
-static int fails(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
 
 static struct eng_tok *tok;
 static struct eng_vocab *vocab;
@@ -485,14 +457,15 @@ static int scenario(const char *tools)
     struct base_err err = {0};
     struct base_buf b;
     base_buf_init(&b, 1 << 16);
-    const long left = countdown;
-    countdown = -1; /* the request is another test's */
+    const long at = fail_at;
+    fail_at = -1; /* the request is another test's */
     char body[4096];
     struct api_error e;
     base_arena_init(&q.a, 1 << 20);
     snprintf(body, sizeof body, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]%s}", tools);
     assert_int_equal(api_request_parse(&q.r, &q.a, true, body, strlen(body), &e), 0);
-    countdown = left;
+    n_alloc = 0;
+    fail_at = at;
     int rc = api_catalogue_parse(&c, ALL, sizeof ALL - 1, "cat", &err);
     if (rc == 0)
         rc = api_catalogue_offer(c, &q.r, "driver", &q.a, &o, &err);
@@ -503,7 +476,7 @@ static int scenario(const char *tools)
     base_buf_reset(&b);
     if (rc == 0)
         rc = api_catalogue_args(c, &call, &b);
-    countdown = -1;
+    fail_at = -1;
     base_buf_fini(&b);
     base_arena_fini(&q.a);
     api_catalogue_free(c);
@@ -518,7 +491,7 @@ static void without_memory_nothing_is_guessed(void **state)
     assert_int_equal(scenario(tools), 0);
     int n = 0;
     for (int rc = BASE_ENOMEM; rc != 0; n++) {
-        countdown = n;
+        fail_at = n;
         rc = scenario(tools);
         if (rc != 0 && rc != BASE_ENOMEM)
             fail_msg("allocation %d: %s", n, base_code_str(rc));

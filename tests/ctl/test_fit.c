@@ -9,23 +9,9 @@
 #include <string.h>
 
 #include "ctl/fit.h"
+#include "../fixtures/wrap_alloc.h"
 
 enum { MAX = 400 };
-
-static int left = -1; /* allocations until one fails; negative: none does */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t n)
-{
-    return left >= 0 && left-- == 0 ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return left >= 0 && left-- == 0 ? NULL : __real_calloc(n, size);
-}
 
 static void near(double got, double want, double by)
 {
@@ -303,22 +289,24 @@ static void bad_calls_and_no_memory(void **state)
         label[i] = i % 3 == 0;
     int n = 0, rc = -1;
     for (; rc != 0 && n < 100; n++) {
-        left = n;
+        n_alloc = 0;
+        fail_at = n;
         rc = fit_logit(&f, x, 2, label, row, 20, 1, held, &err);
-        const bool failed = left < 0;
-        left = -1;
+        const bool failed = n_alloc > n;
+        fail_at = -1;
         assert_true(rc == 0 ? !failed : rc == BASE_ENOMEM);
         assert_true(rc == 0 || f.weight == NULL);
     }
     assert_in_range(n, 10, 99);
     fit_logit_fini(&f);
-    left = 0;
+    n_alloc = fail_at = 0;
     assert_int_equal(fit_isotonic(held, label, 20, k, order), BASE_ENOMEM);
     for (int i = 0; i < 4; i++) {
-        left = i;
+        n_alloc = 0;
+        fail_at = i;
         assert_int_equal(fit_bootstrap(held, p, label, 20, 10, 1, &a, &e), BASE_ENOMEM);
     }
-    left = -1;
+    fail_at = -1;
 }
 
 int main(void)

@@ -71,7 +71,7 @@ check_PROGRAMS += tests/engine/test_confidence
 TESTS += tests/engine/test_confidence
 tests_engine_test_confidence_SOURCES = tests/engine/test_confidence.c tests/engine/tiny_model.h
 tests_engine_test_confidence_CFLAGS = $(TEST_CFLAGS)
-tests_engine_test_confidence_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc
+tests_engine_test_confidence_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_engine_test_confidence_LDADD = $(ENGINE_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/engine/test_real

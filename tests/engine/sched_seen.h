@@ -125,4 +125,17 @@ static inline void feed(struct eng_job *j, const int32_t *ids, int n)
         fail_msg("%s: %s", err.place, err.msg);
 }
 
+/* Both told the same answer. */
+static inline void seen_same(const struct seen *a, const struct seen *b)
+{
+    assert_int_equal(a->n_token, b->n_token);
+    assert_memory_equal(a->token, b->token, (size_t)a->n_token * sizeof a->token[0]);
+    assert_memory_equal(a->token_pos, b->token_pos, (size_t)a->n_token * sizeof a->token_pos[0]);
+    assert_int_equal(a->n_done, b->n_done);
+    assert_int_equal(a->done, b->done);
+    assert_int_equal(a->done_pos, b->done_pos);
+    assert_int_equal(a->n_prompt_tok, b->n_prompt_tok);
+    assert_int_equal(a->n_new_tok, b->n_new_tok);
+}
+
 #endif

@@ -10,23 +10,9 @@
 #include "base/hash.h"
 #include "engine/confidence.h"
 #include "tiny_model.h"
+#include "../fixtures/wrap_alloc.h"
 
 enum { D = 64 };
-
-static int left = -1; /* allocations until one fails; negative: none does */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t n)
-{
-    return left >= 0 && left-- == 0 ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return left >= 0 && left-- == 0 ? NULL : __real_calloc(n, size);
-}
 
 #define HEAD                                   \
     "waypost-confidence 1\n"                   \
@@ -334,19 +320,19 @@ static void another_model_or_adapter_is_refused(void **state)
     const char *path = write_file(model, adapter);
     int n = 0, rc = -1;
     for (; rc != 0 && n < 100; n++) {
-        left = n;
+        n_alloc = 0;
+        fail_at = n;
         rc = eng_conf_open(&c, path, m, l, &err);
-        const bool failed = left < 0;
-        left = -1;
+        const bool failed = n_alloc > n;
+        fail_at = -1;
         assert_true(rc == 0 || rc == BASE_ENOMEM);
         assert_true(rc == 0 ? c != NULL && !failed : c == NULL);
     }
     assert_true(rc == 0 && n > 2);
     /* Asking takes no memory. */
-    left = 0;
+    n_alloc = 0;
     near((double)eng_conf_call(c, &a, NULL), 0.1);
-    assert_int_equal(left, 0);
-    left = -1;
+    assert_int_equal(n_alloc, 0);
     eng_conf_close(c);
     unlink(path);
     eng_lora_close(l);

@@ -74,18 +74,6 @@ static struct eng_sample_params params(struct eng_grammar *g, int i, bool steps)
     return p;
 }
 
-static void same(const struct seen *a, const struct seen *b)
-{
-    assert_int_equal(a->n_token, b->n_token);
-    assert_memory_equal(a->token, b->token, (size_t)a->n_token * sizeof a->token[0]);
-    assert_memory_equal(a->token_pos, b->token_pos, (size_t)a->n_token * sizeof a->token_pos[0]);
-    assert_int_equal(a->n_done, b->n_done);
-    assert_int_equal(a->done, b->done);
-    assert_int_equal(a->done_pos, b->done_pos);
-    assert_int_equal(a->n_prompt_tok, b->n_prompt_tok);
-    assert_int_equal(a->n_new_tok, b->n_new_tok);
-}
-
 /* How many of an answer's tokens the grammar left a choice about; is[i]: the ith. */
 static int choices(struct eng_grammar *g, const struct seen *a, bool *is)
 {
@@ -128,14 +116,14 @@ static void steps_are_choices(void **state)
             const uint64_t most = n > 0 ? (uint64_t)n : 1;
             p = params(g, i, false);
             answer(s, &p, i, N_PROMPT, 100, &saw);
-            same(&want, &saw);
+            seen_same(&want, &saw);
             assert_true(i % 4 ? steps(s) == most : steps(s) <= most);
             /* Who asks for the choices' log probabilities alone gets those, for the same steps. */
             const uint64_t before = steps(s);
             p = params(g, i, true);
             p.choices_only = true;
             answer(s, &p, i, N_PROMPT, 100, &log);
-            same(&want, &log);
+            seen_same(&want, &log);
             assert_true(i % 4 ? steps(s) - before == most : steps(s) - before <= most);
             for (int t = 0; t < want.n_token; t++)
                 assert_true(log.pick[t].logprob == (is[t] ? want.pick[t].logprob : 0.0f));
@@ -168,7 +156,7 @@ static void chunks_and_neighbours_do_not_matter(void **state)
         }
         for (int k = 0; k < 4; k++) {
             wait_for(s, &saw[k].n_done, 1);
-            same(&want[k], &saw[k]);
+            seen_same(&want[k], &saw[k]);
             eng_job_close(j[k]);
         }
         eng_sched_free(s);
@@ -202,7 +190,7 @@ static void a_conversation_goes_on(void **state)
                 eng_job_close(j);
                 eng_sched_free(s);
             }
-            same(&want, &saw);
+            seen_same(&want, &saw);
             assert_memory_equal(want.row, saw.row, 7 * sizeof want.row[0]);
             assert_memory_equal(want.pos, saw.pos, 7 * sizeof want.pos[0]);
         }
@@ -221,10 +209,10 @@ static void ends_are_exact(void **state)
     for (int max_new = 1; max_new < 60; max_new++) {
         answer(s, &slow, 1, N_PROMPT, max_new, &want);
         answer(s, &fast, 1, N_PROMPT, max_new, &saw);
-        same(&want, &saw);
+        seen_same(&want, &saw);
         answer(s, &slow, 2, CTX - max_new, 1000, &want);
         answer(s, &fast, 2, CTX - max_new, 1000, &saw);
-        same(&want, &saw);
+        seen_same(&want, &saw);
     }
     for (int n = 1; n < 20; n++) {
         struct eng_sample_params p = fast;

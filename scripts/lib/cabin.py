@@ -1,4 +1,4 @@
-"""What check-cabin and bench-cabin share: an edge with the cabin's adapter, the sentences, and calls as lines."""
+"""What check-cabin, bench-cabin and compare-cabin share: an edge with the cabin's adapter, the sentences, and calls as lines."""
 import hashlib
 import http.client
 import json
@@ -54,27 +54,32 @@ class Catalogue:
 
 
 class Edge:
-    """An edge of its own, without policy or uplink. Settings: a__b=… stands for `a.b`."""
+    """An edge of its own, without policy or uplink; `with` ends it. Settings: a__b=… stands for `a.b`, a list for several lines."""
 
-    def __init__(self, folder, name, model, **settings):
+    def __init__(self, folder, name, model, build=TOP / "build", **settings):
         port_file = folder / f"{name}.port"
         conf = {"http.port": 0, "http.port_file": port_file, "http.socket": "none", "model.path": model,
                 **{k.replace("__", "."): v for k, v in settings.items()}}
         sha = hashlib.sha256(KEY.encode()).hexdigest()
-        text = "".join(f"{k} = {v}\n" for k, v in conf.items()) + f"caller = name=voice key_sha256={sha} seat={SEAT}\n"
+        text = "".join(f"{k} = {v}\n" for k, values in conf.items()
+                       for v in (values if isinstance(values, list) else [values])) + f"caller = name=voice key_sha256={sha} seat={SEAT}\n"
         (folder / f"{name}.conf").write_text(text)
         self.log_path = folder / f"{name}.log"
         with open(self.log_path, "wb") as log:
-            self.proc = subprocess.Popen([TOP / "build" / "waypost-edge", "--config", folder / f"{name}.conf"],
+            self.proc = subprocess.Popen([build / "waypost-edge", "--config", folder / f"{name}.conf"],
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 60
         while not port_file.exists():
             if self.proc.poll() is not None or time.monotonic() > end:
+                self.proc.kill()
                 sys.exit("the edge did not start:\n" + self.log_path.read_text()[-2000:])
             time.sleep(0.05)
         self.port = int(port_file.read_text())
 
-    def stop(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.proc.terminate()
         self.proc.wait()
 

@@ -1,55 +1,20 @@
 """The cabin's adapter answering freely in Waypost and in llama.cpp; called by scripts/compare-cabin."""
 import argparse
-import contextlib
-import http.client
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import time
 
-TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+import cabin
+
 MAX_TOK = 48
 
 
-def read_set(path):
-    return [line.split("\t") for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
-
-
-@contextlib.contextmanager
-def edge(build, model, adapters, threads):
-    """A waypost-edge without routes that answers for the model's adapters by name; yields its port."""
-    with tempfile.TemporaryDirectory() as d:
-        port, log = pathlib.Path(d, "port"), pathlib.Path(d, "log")
-        conf = [f"model.path = {model}", "http.port = 0", f"http.port_file = {port}", "http.socket = none",
-                f"engine.threads = {threads}", *(f"adapter = name={n} path={p}" for n, p in adapters.items())]
-        pathlib.Path(d, "edge.conf").write_text("\n".join(conf) + "\n")
-        with open(log, "wb") as f:
-            proc = subprocess.Popen([build / "waypost-edge", "--config", f"{d}/edge.conf"], stdout=f, stderr=f)
-        try:
-            end = time.monotonic() + 60
-            while not port.exists():
-                if proc.poll() is not None or time.monotonic() > end:
-                    sys.exit(log.read_text())
-                time.sleep(0.05)
-            yield int(port.read_text())
-        finally:
-            proc.terminate()
-            proc.wait()
-
-
-def ours(port, name, rows):
-    conn, out = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
-    for _, text, _ in rows:
-        body = {"model": name, "messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": MAX_TOK}
-        conn.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
-        answer = json.loads(conn.getresponse().read())
-        if "choices" not in answer:
-            sys.exit(f"{text}: {answer}")
-        out.append(answer["choices"][0]["message"]["content"])
-    return out
+def ours(edge, name, rows):
+    conn = edge.connect()
+    return [cabin.ask(conn, text, model=name, max_tokens=MAX_TOK)[0]["choices"][0]["message"]["content"]
+            for _, text, _ in rows]
 
 
 def theirs(model, adapter, rows, threads):
@@ -96,18 +61,20 @@ def main():
     p.add_argument("--model", required=True)
     p.add_argument("--adapter", required=True)
     p.add_argument("--q8-0", help="the same adapter at q8_0")
-    p.add_argument("--set", default=str(TOP / "adapters/cabin/dev.tsv"))
+    p.add_argument("--set", default=cabin.FOLDER / "dev.tsv")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--no-llamacpp", action="store_true")
     p.add_argument("--wrong", help="write what was misunderstood here")
     p.add_argument("--json", help="write every answer here")
     a = p.parse_args()
-    rows = read_set(a.set)
+    rows = cabin.rows(a.set)
     adapters = {"f16": a.adapter} | ({"q8": a.q8_0} if a.q8_0 else {})
     got = {}
-    with edge(a.build, a.model, adapters, a.threads) as port:
+    with tempfile.TemporaryDirectory() as d, \
+            cabin.Edge(pathlib.Path(d), "edge", a.model, a.build, engine__threads=a.threads,
+                       adapter=[f"name={n} path={path}" for n, path in adapters.items()]) as edge:
         for name in adapters:
-            got[name] = ours(port, name, rows)
+            got[name] = ours(edge, name, rows)
             show(f"waypost, {os.path.basename(adapters[name])}", rows, got[name])
     ok = True
     if a.q8_0:

@@ -11,7 +11,7 @@ ROUTER_TESTS = \
 check_PROGRAMS += $(ROUTER_TESTS)
 TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py tests/router/test_ctl_tools.py \
 	tests/router/test_first_policy.py
-EXTRA_DIST += tests/router/test_ctl_policy.py tests/router/test_ctl_tools.py \
+EXTRA_DIST += tests/router/ctl.py tests/router/test_ctl_policy.py tests/router/test_ctl_tools.py \
 	tests/router/test_first_policy.py tests/router/mklog.py \
 	tests/router/cases/links.yaml tests/router/cases/links.cases
 ROUTER_TEST_LIBS = $(ROUTER_LIBS) $(BASE_LIBS) $(CMOCKA_LIBS)

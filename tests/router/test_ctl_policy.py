@@ -2,27 +2,9 @@
 """waypostctl policy, as a person and as a script use it."""
 import json
 import os
-import subprocess
-import sys
 import tempfile
 
-TOP = os.environ.get("top_srcdir", ".")
-CTL = os.path.join(os.environ.get("top_builddir", "build"), "waypostctl")
-DEMO = os.path.join(TOP, "policies", "demo.yaml")
-n = 0
-
-
-def ok(cond, name, note=""):
-    global n
-    n += 1
-    print(f"{'ok' if cond else 'not ok'} {n} - {name}")
-    if not cond:
-        print("# " + str(note).replace("\n", "\n# "))
-
-
-def run(*args, stdin=None):
-    p = subprocess.run([CTL, "policy", *args], input=stdin, capture_output=True, timeout=60)
-    return p.returncode, p.stdout.decode(), p.stderr.decode()
+from ctl import DEMO, TOP, done, ok, run
 
 
 with tempfile.TemporaryDirectory() as tmp:
@@ -112,5 +94,4 @@ with tempfile.TemporaryDirectory() as tmp:
     rc, out, err = run("--help")
     ok(rc == 0 and "usage: waypostctl policy check" in out, "help", (rc, out, err))
 
-print(f"1..{n}")
-sys.exit(0)
+done()

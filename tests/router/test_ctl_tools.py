@@ -6,24 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-TOP = os.environ.get("top_srcdir", ".")
-CTL = os.path.join(os.environ.get("top_builddir", "build"), "waypostctl")
-DEMO = os.path.join(TOP, "policies", "demo.yaml")
-n = 0
-
-
-def ok(cond, name, note=""):
-    global n
-    n += 1
-    print(f"{'ok' if cond else 'not ok'} {n} - {name}")
-    if not cond:
-        print("# " + str(note).replace("\n", "\n# "))
-
-
-def run(*args, stdin=None, env=None):
-    p = subprocess.run([CTL, "policy", *args], input=stdin, capture_output=True, timeout=600,
-                       env=dict(os.environ, **(env or {})))
-    return p.returncode, p.stdout.decode(), p.stderr.decode()
+from ctl import CTL, DEMO, TOP, done, ok, run
 
 
 POLICY = """\
@@ -307,5 +290,4 @@ def check_tune(tmp):
 with tempfile.TemporaryDirectory() as folder:
     for check in (check_colour, check_check, check_include, check_test, check_diff, check_simulate, check_tune):
         check(folder)
-print(f"1..{n}")
-sys.exit(0)
+done()

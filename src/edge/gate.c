@@ -11,10 +11,8 @@ static int check(const struct edge_req *r, struct base_err *err)
     struct rt_decision again = {0};
     rt_decide(r->policy->rt, &r->facts, &again);
     bool leaves = o->mode == RT_PROMPT || o->mode == RT_HIDDEN;
-    bool agree = again.route.mode == o->mode && again.rule_index == r->dec.rule_index &&
-                 again.route.layer == o->layer && again.route.max_bytes == o->max_bytes &&
-                 again.route.target != NULL && o->target != NULL &&
-                 strcmp(again.route.target, o->target) == 0;
+    bool agree = again.rule_index == r->dec.rule_index && rt_decision_same(&again, &r->dec) &&
+                 o->target != NULL;
     bool hinted_local = r->api.hint != NULL;
     if (!leaves || !agree || again.rule_index < 0 || hinted_local || r->facts.n_cls <= 0)
         return base_err_set(err, BASE_EPERM, "gate", "the policy does not release this request");

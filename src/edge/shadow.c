@@ -1,7 +1,5 @@
 #include "edge/shadow.h"
 
-#include <string.h>
-
 void edge_shadow_decide(struct edge_req *r)
 {
     if (r->shadow != NULL)
@@ -10,15 +8,7 @@ void edge_shadow_decide(struct edge_req *r)
 
 bool edge_shadow_differs(const struct edge_req *r)
 {
-    const struct rt_outcome *a = &r->dec.route, *b = &r->shadow_dec.route;
-    const bool leaves = a->mode == RT_PROMPT || a->mode == RT_HIDDEN;
-    if (a->mode != b->mode)
-        return true;
-    if (!leaves)
-        return false;
-    return strcmp(a->target, b->target) != 0 || a->layer != b->layer || a->tail != b->tail ||
-           a->dtype != b->dtype || a->max_bytes != b->max_bytes ||
-           r->dec.fallback.mode != r->shadow_dec.fallback.mode;
+    return !rt_decision_same(&r->dec, &r->shadow_dec);
 }
 
 void edge_shadow_count(const struct edge_req *r)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/schema.h"
+#include "base/utf8.h"
 
 enum kind { SPACE, PUNCT, CLOSE, LETTER, SIGN }; /* CLOSE: of brackets; SIGN: a word by itself */
 
@@ -55,23 +56,12 @@ static enum kind kind_of(uint32_t cp)
 /* The character at s[0..n) and its bytes; what is no UTF-8 is a blank of one byte. */
 static uint32_t next_char(const uint8_t *s, size_t n, size_t *len)
 {
-    const int more = s[0] < 0x80   ? 0
-                     : s[0] < 0xc2 ? -1
-                     : s[0] < 0xe0 ? 1
-                     : s[0] < 0xf0 ? 2
-                     : s[0] < 0xf5 ? 3
-                                   : -1;
+    uint32_t cp;
+    *len = base_utf8((const char *)s, n, &cp);
+    if (*len > 0)
+        return cp;
     *len = 1;
-    if (more <= 0)
-        return more < 0 ? ' ' : s[0];
-    uint32_t cp = s[0] & (0x3fu >> more);
-    for (int i = 1; i <= more; i++) {
-        if ((size_t)i >= n || (s[i] & 0xc0) != 0x80)
-            return ' ';
-        cp = cp << 6 | (s[i] & 0x3fu);
-    }
-    *len = (size_t)more + 1;
-    return cp;
+    return ' ';
 }
 
 /* A word, and brackets that close right behind it: a title may end with them. What stands between

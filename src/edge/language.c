@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum script {
     S_NONE,
     S_HAN,
@@ -47,37 +49,15 @@ static enum script script_of(uint32_t c)
     return lo < sizeof range / sizeof range[0] && c >= range[lo].first ? range[lo].script : S_NONE;
 }
 
-/* One character at p[0..n): its length, 1 for a byte that begins none. */
-static size_t next(const unsigned char *p, size_t n, uint32_t *c)
-{
-    static const uint32_t lead[5] = {0, 0, 0x1f, 0x0f, 0x07};
-    const size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    *c = p[0];
-    if (len <= 1 || len > n) {
-        *c = len == 1 ? p[0] : 0;
-        return 1;
-    }
-    *c = p[0] & lead[len];
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            *c = 0;
-            return 1;
-        }
-        *c = *c << 6 | (p[i] & 0x3f);
-    }
-    return len;
-}
-
 const char *edge_language(const char *text, size_t len)
 {
     static const char *const name[N_SCRIPT] = {
         [S_HANGUL] = "ko", [S_THAI] = "th",     [S_GREEK] = "el",
         [S_HEBREW] = "he", [S_GEORGIAN] = "ka", [S_ARMENIAN] = "hy"};
-    const unsigned char *p = (const unsigned char *)text;
-    size_t n[N_SCRIPT] = {0}, all = 0;
-    for (size_t i = 0; i < len;) {
-        uint32_t c;
-        i += next(p + i, len - i, &c);
+    size_t n[N_SCRIPT] = {0}, all = 0, size;
+    for (size_t i = 0; i<len; i += size> 0 ? size : 1) {
+        uint32_t c = 0; /* a byte that begins no character is no letter */
+        size = base_utf8(text + i, len - i, &c);
         const enum script s = script_of(c);
         n[s]++;
         all += s != S_NONE;

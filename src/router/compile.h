@@ -16,9 +16,6 @@ void rt_diag_sort(struct rt_diags *d);
  * *line and *col (from 1, in characters) and *what say where and why. */
 bool rt_text_clean(const char *s, size_t n, bool newline, int *line, int *col, const char **what);
 
-/* One UTF-8 character of s[0..n): its length, 0 if ill-formed. */
-size_t rt_utf8(const char *s, size_t n, uint32_t *cp);
-
 /* s for a message: quoted, cut at 40 characters. Returns buf. */
 enum { RT_SHOW_BYTES = 180 };
 const char *rt_show(const char *s, size_t n, char buf[RT_SHOW_BYTES]);

@@ -2,7 +2,9 @@
  * number in whatever script, width or with whatever invisible characters inside it is written. */
 #include "router/detect_norm.h"
 
-#include "router/compile.h"
+#include <stdbool.h>
+
+#include "base/utf8.h"
 
 /* The digit zero of every decimal range past ASCII, Unicode 14 (category Nd); nine digits follow.
  */
@@ -102,7 +104,7 @@ size_t rt_detect_normalise(const char *text, size_t len, char *out)
 
     for (size_t i = 0; i < len;) {
         uint32_t cp;
-        size_t step = rt_utf8(text + i, len - i, &cp);
+        size_t step = base_utf8(text + i, len - i, &cp);
         if (step == 0)
             return SIZE_MAX;
         int c = plain(cp);

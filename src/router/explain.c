@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "router/compile.h"
 
 static const char *tri_str(enum rt_tri t)
@@ -97,7 +98,7 @@ static void put_safe(const char *s, struct base_buf *out)
         uint32_t cp;
         int line, col;
         const char *what;
-        size_t len = rt_utf8(s + i, n - i, &cp);
+        size_t len = base_utf8(s + i, n - i, &cp);
         if (len == 0 || !rt_text_clean(s + i, len, false, &line, &col, &what)) {
             base_buf_str(out, "?");
             i += len > 0 ? len : 1;
@@ -243,7 +244,7 @@ static void put_json(struct base_buf *out, const char *s)
     base_buf_str(out, "\"");
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
-        size_t len = rt_utf8(s + i, n - i, &cp);
+        size_t len = base_utf8(s + i, n - i, &cp);
         if (len == 0)
             base_buf_str(out, "\xEF\xBF\xBD");
         else if (cp == '"' || cp == '\\')

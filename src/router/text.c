@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char *fmt, ...)
 {
     if (!warning)
@@ -21,7 +23,7 @@ void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char
     /* A cut message must still be UTF-8. */
     size_t at = 0, n = strlen(g->msg);
     uint32_t cp;
-    for (size_t step; at < n && (step = rt_utf8(g->msg + at, n - at, &cp)) > 0;)
+    for (size_t step; at < n && (step = base_utf8(g->msg + at, n - at, &cp)) > 0;)
         at += step;
     g->msg[at] = '\0';
 }
@@ -40,32 +42,6 @@ static int by_place(const void *pa, const void *pb)
 void rt_diag_sort(struct rt_diags *d)
 {
     qsort(d->at, (size_t)d->n, sizeof d->at[0], by_place);
-}
-
-size_t rt_utf8(const char *s, size_t n, uint32_t *cp)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char *u = (const unsigned char *)s;
-
-    if (n == 0)
-        return 0;
-    if (u[0] < 0x80) {
-        *cp = u[0];
-        return 1;
-    }
-    size_t len = u[0] >= 0xF0 ? 4 : u[0] >= 0xE0 ? 3 : 2;
-    if (u[0] < 0xC2 || u[0] > 0xF4 || n < len)
-        return 0;
-    uint32_t v = u[0] & (0xFFu >> (len + 1));
-    for (size_t i = 1; i < len; i++) {
-        if ((u[i] & 0xC0) != 0x80)
-            return 0;
-        v = v << 6 | (u[i] & 0x3Fu);
-    }
-    if (v < least[len] || v > 0x10FFFF || (v >= 0xD800 && v <= 0xDFFF))
-        return 0;
-    *cp = v;
-    return len;
 }
 
 static const char *unwanted(uint32_t cp)
@@ -90,7 +66,7 @@ bool rt_text_clean(const char *s, size_t n, bool newline, int *line, int *col, c
     *line = *col = 1;
     for (size_t i = 0; i < n;) {
         uint32_t cp = 0;
-        size_t len = rt_utf8(s + i, n - i, &cp);
+        size_t len = base_utf8(s + i, n - i, &cp);
         if (len == 0) {
             *what = "not UTF-8";
             return false;
@@ -123,7 +99,7 @@ const char *rt_show(const char *s, size_t n, char buf[RT_SHOW_BYTES])
     buf[out++] = '\'';
     while (at < n && shown < MAX_CHARS) {
         uint32_t cp = 0;
-        size_t len = rt_utf8(s + at, n - at, &cp);
+        size_t len = base_utf8(s + at, n - at, &cp);
         if (len == 0 || unwanted(cp) != NULL) {
             buf[out++] = '?';
             at += len > 0 ? len : 1;

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/opt.h"
 #include "base/rd.h"
+#include "base/utf8.h"
 
 static void buf_grows_to_its_maximum(void **state)
 {
@@ -205,13 +206,54 @@ static void hashes_are_the_published_ones(void **state)
     assert_memory_equal(x, y, 16);
 }
 
+static void utf8_is_taken_whole_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *s;
+        size_t n, len;
+        uint32_t cp;
+    } t[] = {
+        {"a\xc3", 2, 1, 'a'},
+        {"\x7f", 1, 1, 0x7f},
+        {"\xc2\x80", 2, 2, 0x80},
+        {"\xdf\xbf", 2, 2, 0x7ff},
+        {"\xe0\xa0\x80", 3, 3, 0x800},
+        {"\xef\xbf\xbf", 3, 3, 0xffff},
+        {"\xf0\x90\x80\x80", 4, 4, 0x10000},
+        {"\xf4\x8f\xbf\xbf", 4, 4, 0x10ffff},
+        {"", 0, 0, 1},
+        {"\x80", 1, 0, 1},
+        {"\xc1\xbf", 2, 0, 1},
+        {"\xe0\x9f\xbf", 3, 0, 1},
+        {"\xf0\x8f\xbf\xbf", 4, 0, 1},
+        {"\xed\xa0\x80", 3, 0, 1},
+        {"\xf4\x90\x80\x80", 4, 0, 1},
+        {"\xf5\x80\x80\x80", 4, 0, 1},
+        {"\xe4\xb8", 2, 0, 1},
+        {"\xe4\xb8"
+         "a",
+         3, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+        uint32_t cp = 1;
+        assert_int_equal(base_utf8(t[i].s, t[i].n, &cp), t[i].len);
+        assert_int_equal(cp, t[i].cp);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buf_grows_to_its_maximum), cmocka_unit_test(rd_is_sticky),
-        cmocka_unit_test(arena_has_a_limit),        cmocka_unit_test(opt_reads_a_file),
-        cmocka_unit_test(opt_says_where),           cmocka_unit_test(opt_dump_reads_back),
-        cmocka_unit_test(opt_mdoc_escapes),         cmocka_unit_test(hashes_are_the_published_ones),
+        cmocka_unit_test(buf_grows_to_its_maximum),
+        cmocka_unit_test(rd_is_sticky),
+        cmocka_unit_test(arena_has_a_limit),
+        cmocka_unit_test(opt_reads_a_file),
+        cmocka_unit_test(opt_says_where),
+        cmocka_unit_test(opt_dump_reads_back),
+        cmocka_unit_test(opt_mdoc_escapes),
+        cmocka_unit_test(hashes_are_the_published_ones),
+        cmocka_unit_test(utf8_is_taken_whole_or_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 #include <openssl/pem.h>
 
 #include "base/outfile.h"
+#include "ctl/policy.h"
 #include "store/store.h"
 
 static const char help[] =
@@ -48,14 +49,6 @@ static int fail(const struct base_err *err)
     fprintf(stderr, "waypostctl: %s\n", base_err_line(err, line, sizeof line));
     return err->code == BASE_EFORMAT || err->code == BASE_EPERM || err->code == BASE_EMISMATCH ? 1
                                                                                                : 3;
-}
-
-static int print(json_t *o)
-{
-    const int rc = o != NULL && json_dumpf(o, stdout, JSON_INDENT(2)) == 0 ? 0 : 3;
-    putchar('\n');
-    json_decref(o);
-    return rc;
 }
 
 /* ---- the private key ---- */
@@ -129,7 +122,7 @@ static int keygen(const struct args *a)
         return err.code == BASE_EPERM ? (fail(&err), 3) : fail(&err);
     base_hex(pub.pub, sizeof pub.pub, hex);
     if (a->json)
-        return print(
+        return ctl_policy_print_json(
             json_pack("{s:s, s:s, s:s}", "file", a->file, "public_key", hex, "key_id", pub.id));
     printf("# key %s; %s stays with whoever signs\npolicy.key = %s\n", pub.id, a->file, hex);
     return 0;
@@ -179,9 +172,9 @@ static int sign_told(const struct args *a, const struct store_set *set, uint64_t
     char hex[2 * STORE_KEY_BYTES + 1];
     base_hex(pub->pub, sizeof pub->pub, hex);
     if (a->json)
-        return print(json_pack("{s:s, s:I, s:s, s:s, s:i}", "file", a->file, "serial",
-                               (json_int_t)serial, "key_id", pub->id, "public_key", hex, "files",
-                               set->n));
+        return ctl_policy_print_json(json_pack("{s:s, s:I, s:s, s:s, s:i}", "file", a->file,
+                                               "serial", (json_int_t)serial, "key_id", pub->id,
+                                               "public_key", hex, "files", set->n));
     printf("%s: signed as serial %" PRIu64 " with key %s, %d file%s\n", a->file, serial, pub->id,
            set->n, set->n == 1 ? "" : "s");
     return 0;
@@ -237,8 +230,8 @@ static int verify(const struct args *a)
                           "has serial number %" PRIu64 ", not above %" PRIu64, serial, a->n);
     int status = rc != 0 ? fail(&err) : 0;
     if (status == 0 && a->json)
-        status = print(json_pack("{s:s, s:b, s:I, s:i}", "file", a->file, "ok", 1, "serial",
-                                 (json_int_t)serial, "files", set.n));
+        status = ctl_policy_print_json(json_pack("{s:s, s:b, s:I, s:i}", "file", a->file, "ok", 1,
+                                                 "serial", (json_int_t)serial, "files", set.n));
     else if (status == 0)
         printf("%s: fine: serial %" PRIu64 ", %d file%s\n", a->file, serial, set.n,
                set.n == 1 ? "" : "s");

@@ -115,8 +115,13 @@ class Gate(torch.autograd.Function):
         return out
 
 
+def product_type():
+    """bfloat16 where the CPU multiplies it; elsewhere PyTorch emulates it, many times slower than float32."""
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
 class Base:
-    def __init__(self, gguf, dtype=torch.bfloat16):
+    def __init__(self, gguf, dtype):
         kv = gguf.kv
         arch = kv["general.architecture"]
         if arch != "llama":

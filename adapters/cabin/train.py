@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 import generate
 import gguf
-from model import Base, Lora
+from model import Base, Lora, product_type
 
 HERE = pathlib.Path(__file__).parent
 NAME = "waypost-cabin"
@@ -185,7 +185,7 @@ def main(rank, a, port):
 
     file = gguf.Model(a.model)
     tok = Tokenizer(a.ctl, a.model, file.kv)
-    base = Base(file)
+    base = Base(file, product_type())
     k = a.first_layer
     lora = Lora(base, k, a.rank, a.alpha, a.seed)
     if a.start:

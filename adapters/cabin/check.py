@@ -20,7 +20,7 @@ def main():
     p.add_argument("-n", type=int, default=40000, help="training sentences to compare with")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
-    sets = {f: generate.read_tsv(generate.HERE / f) for f in ("dev.tsv", "test.tsv")}
+    sets = {f: generate.read_tsv(generate.HERE / f) for f in ("dev.tsv", "test.tsv", "fresh.tsv")}
     training = generate.generate(a.n, a.seed, [r[1] for rows in sets.values() for r in rows])
     seen = {generate.plain(t) for _, t, _ in training}
     known = collections.defaultdict(set)

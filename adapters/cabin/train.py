@@ -194,7 +194,7 @@ def main(rank, a, port):
     dev = generate.read_tsv(HERE / "dev.tsv")
     dev_samples = tok.samples(dev)
     n_name = name_length(tok, dev)
-    held = [r[1] for f in ("dev.tsv", "test.tsv") for r in generate.read_tsv(HERE / f)]
+    held = [r[1] for f in ("dev.tsv", "test.tsv", "fresh.tsv") for r in generate.read_tsv(HERE / f)]
     data = generate.generate(a.sentences, a.seed, held)
     samples = tok.samples(data)
     if first:

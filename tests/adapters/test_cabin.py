@@ -15,7 +15,7 @@ import wp  # noqa: E402
 from wp import eq  # noqa: E402
 
 N = 3000
-SETS = {name: generate.read_tsv(generate.HERE / name) for name in ("dev.tsv", "test.tsv")}
+SETS = {name: generate.read_tsv(generate.HERE / name) for name in ("dev.tsv", "test.tsv", "fresh.tsv")}
 HELD = [row[1] for rows in SETS.values() for row in rows]
 
 

@@ -27,8 +27,8 @@ class Lora(torch.nn.Module):
             for m in MATRICES:
                 n_out, n_in = base.shape[m]
                 a = torch.randn(rank, n_in, generator=gen) / math.sqrt(n_in)
-                self.a[f"{layer}_{m}"] = torch.nn.Parameter(a)
-                self.b[f"{layer}_{m}"] = torch.nn.Parameter(torch.zeros(n_out, rank))
+                self.a[f"{layer}_{m}"] = torch.nn.Parameter(a.to(base.device))
+                self.b[f"{layer}_{m}"] = torch.nn.Parameter(torch.zeros(n_out, rank, device=base.device))
 
     def cast(self, dtype):
         """For one step: {layer: {stack: (A's one below the other, scaled B's as blocks of a diagonal)}}.
@@ -57,7 +57,7 @@ class Lora(torch.nn.Module):
         """{GGUF name: (A, B)} as numpy, in the file's order of layers."""
         return {
             f"blk.{key.split('_')[0]}.{MATRICES[key.split('_')[1]]}.weight":
-                (self.a[key].detach().numpy(), self.b[key].detach().numpy()) for key in self.a
+                tuple(x[key].detach().cpu().numpy() for x in (self.a, self.b)) for key in self.a
         }
 
 
@@ -115,18 +115,19 @@ class Gate(torch.autograd.Function):
         return out
 
 
-def product_type():
-    """bfloat16 where the CPU multiplies it; elsewhere PyTorch emulates it, many times slower than float32."""
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+def product_type(device):
+    """bfloat16 where the processor multiplies it; elsewhere PyTorch emulates it, many times slower than float32."""
+    fast = device != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
 
 
 class Base:
-    def __init__(self, gguf, dtype):
+    def __init__(self, gguf, dtype, device):
         kv = gguf.kv
         arch = kv["general.architecture"]
         if arch != "llama":
             raise SystemExit(f"architecture '{arch}': the trainer knows llama only")
-        self.arch, self.dtype = arch, dtype
+        self.arch, self.dtype, self.device = arch, dtype, device
         self.n_layer = kv["llama.block_count"]
         self.d = kv["llama.embedding_length"]
         self.n_head = kv["llama.attention.head_count"]
@@ -136,7 +137,7 @@ class Base:
         theta = kv.get("llama.rope.freq_base", 10000.0)
 
         def get(name):
-            return torch.from_numpy(gguf.tensor(name).copy())
+            return torch.from_numpy(gguf.tensor(name).copy()).to(device)
 
         self.emb = get("token_embd.weight")
         head = get("output.weight") if "output.weight" in gguf.tensors else self.emb
@@ -150,7 +151,7 @@ class Base:
             self.norms.append((get(f"blk.{i}.attn_norm.weight"), get(f"blk.{i}.ffn_norm.weight")))
         freq = theta ** (-torch.arange(0, self.hd, 2, dtype=torch.float64) / self.hd)
         angle = torch.outer(torch.arange(512, dtype=torch.float64), freq).float()
-        self.turn = torch.polar(torch.ones_like(angle), angle)
+        self.turn = torch.polar(torch.ones_like(angle), angle).to(device)
 
     def rope(self, x, at):
         """x [batch][n][heads][hd]: pairs (2i, 2i + 1), as the file's weights are ordered."""
@@ -174,7 +175,7 @@ class Base:
         q = q.unflatten(2, (self.n_kv, group)).permute(0, 2, 3, 1, 4).reshape(batch * self.n_kv, group * n, self.hd)
         ks = ks.transpose(1, 2).reshape(batch * self.n_kv, m, self.hd)
         vs = vs.transpose(1, 2).reshape(batch * self.n_kv, m, self.hd)
-        unseen = torch.ones(n, m, dtype=torch.bool).tril(m - n).logical_not().repeat(group, 1)
+        unseen = torch.ones(n, m, dtype=torch.bool, device=self.device).tril(m - n).logical_not().repeat(group, 1)
         s = (q @ ks.transpose(1, 2)).float().mul(self.hd**-0.5).masked_fill(unseen, float("-inf"))
         o = torch.softmax(s, -1).to(self.dtype) @ vs
         o = o.view(batch, self.n_kv, group, n, self.hd).permute(0, 3, 1, 2, 4)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Trains the cabin adapter; scripts/train-cabin-adapter calls it and says how."""
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -80,19 +81,23 @@ def batches(samples, tokens, rng):
     return out
 
 
-def pack(samples, index):
+def pack(samples, index, device):
     """ids [batch][n], (rows, places) whose next token is the answer's, those tokens"""
     n = max(len(samples[i][0]) for i in index) - 1  # the end token predicts nothing
     n = next(w for w in WIDTHS if w >= n)
-    ids = torch.zeros(len(index), n, dtype=torch.long)
+    ids = np.zeros((len(index), n), dtype=np.int64)
     row, place, want = [], [], []
     for b, i in enumerate(index):
         t, at = samples[i]
-        ids[b, : len(t) - 1] = torch.tensor(t[:-1])
+        ids[b, : len(t) - 1] = t[:-1]
         row += [b] * (len(t) - at)
         place += range(at - 1, len(t) - 1)
-        want += t[at:]
-    return ids, (torch.tensor(row), torch.tensor(place)), torch.tensor(want)
+        want += list(t[at:])
+
+    def there(x):
+        return torch.as_tensor(x).to(device, non_blocking=True)
+
+    return there(ids), (there(row), there(place)), there(want)
 
 
 def evaluate(base, lora, k, prefix, samples, tokens=3000):
@@ -102,17 +107,56 @@ def evaluate(base, lora, k, prefix, samples, tokens=3000):
     with torch.no_grad():
         cast = lora.cast(base.dtype)
         for index in batches(samples, tokens, random.Random(0)):
-            ids, at, want = pack(samples, index)
+            ids, at, _ = pack(samples, index, base.device)
             h = base.above(base.below(ids, prefix, k), len(ids), prefix, k, cast)[at]
-            best = (h @ base.head.T).argmax(-1)
+            best = (h @ base.head.T).argmax(-1).tolist()
             start = 0
             for i in index:
                 n = len(samples[i][0]) - samples[i][1]
-                got = best[start : start + n].tolist()
+                got = best[start : start + n]
                 start += n
-                right[i] = got == samples[i][0][samples[i][1] :]
+                right[i] = got == list(samples[i][0][samples[i][1] :])
                 guess[i] = got
     return right, guess
+
+
+def flat(samples):
+    """Samples as three arrays: tokens one after the other, lengths, places of the answers."""
+    return [np.array([x for t, _ in samples for x in t], "u4"), np.array([len(t) for t, _ in samples], "u2"),
+            np.array([at for _, at in samples], "u2")]
+
+
+def unflat(ids, lengths, places):
+    cuts = np.cumsum(lengths)
+    ids = ids.tolist()
+    return [(ids[e - n : e], at) for e, n, at in zip(cuts.tolist(), lengths.tolist(), places.tolist())]
+
+
+def prepare(a):
+    """Sentences as tokens, and all else that needs the engine's tokenizer, kept in the out folder: what goes on,
+    or learns on another machine, needs neither the engine nor the time again."""
+    h = hashlib.sha256(f"{a.sentences} {a.seed}".encode())
+    for f in [*(HERE / n for n in ("generate.py", "words.py", "dev.tsv", "test.tsv", "fresh.tsv")),
+              *sorted((HERE / "phrases").iterdir()), pathlib.Path(a.model)]:
+        h.update(f.read_bytes())
+    out = pathlib.Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "sentences.npz"
+    if path.exists() and str(np.load(path)["key"]) == h.hexdigest():
+        return path
+    tok = Tokenizer(a.ctl, a.model, gguf.Model(a.model).kv)
+    dev = generate.read_tsv(HERE / "dev.tsv")
+    held = [r[1] for f in ("dev.tsv", "test.tsv", "fresh.tsv") for r in generate.read_tsv(HERE / f)]
+    info = json.loads(subprocess.run([a.ctl, "model", "info", a.model, "--hash", "--json"], check=True, capture_output=True,
+                                     text=True).stdout)
+    learn = flat(tok.samples(generate.generate(a.sentences, a.seed, held)))
+    part = out / "sentences.part.npz"
+    np.savez_compressed(part, key=h.hexdigest(), prefix=tok.prefix(), base_hash=info["identity"]["base_model_hash"],
+                        n_name=name_length(tok, dev),
+                        **{f"learn{i}": x for i, x in enumerate(learn)},
+                        **{f"dev{i}": x for i, x in enumerate(flat(tok.samples(dev)))})
+    part.replace(path)
+    return path
 
 
 def name_length(tok, rows):
@@ -123,7 +167,7 @@ def name_length(tok, rows):
 def table(rows, samples, right, guess, n_name):
     out = {}
     for i, (lang, _, line) in enumerate(rows):
-        want = samples[i][0][samples[i][1] :]
+        want = list(samples[i][0][samples[i][1] :])
         fn = guess[i][: n_name[i]] == want[: n_name[i]] or (
             guess[i][: n_name[i] - 1] == want[: n_name[i] - 1] and n_name[i] <= len(want) - 1)
         for key in (lang, "all"):
@@ -145,6 +189,8 @@ def show(t):
 def average(parameters, n):
     """Gradients' mean over the processes. (A process a core: threads that wait for each other after each
     product lose more on a shared machine.)"""
+    if n == 1:
+        return
     flat = torch.cat([x.grad.flatten() for x in parameters])
     torch.distributed.all_reduce(flat)
     at = 0
@@ -167,6 +213,8 @@ def arguments():
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--lr-b", type=float, default=4, help="B learns so many times as fast as A")
     p.add_argument("--tokens", type=int, default=224, help="tokens of a process's batch")
+    p.add_argument("--noise", type=float, default=0, help="of the rows that layer K gets, beside their own size")
+    p.add_argument("--device", default="cpu")
     p.add_argument("--processes", type=int, default=2)
     p.add_argument("--minutes", type=float, default=60, help="stop learning after so long")
     p.add_argument("--eval-every", type=int, default=0, help="steps; 0: at the end only")
@@ -175,28 +223,26 @@ def arguments():
     return p.parse_args()
 
 
-def main(rank, a, port):
+def main(rank, a, port, prepared):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank,
-                                         world_size=a.processes)
+    if a.processes > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank,
+                                             world_size=a.processes)
     first = rank == 0
     out = pathlib.Path(a.out)
-    out.mkdir(parents=True, exist_ok=True)
 
     file = gguf.Model(a.model)
-    tok = Tokenizer(a.ctl, a.model, file.kv)
-    base = Base(file, product_type())
+    base = Base(file, product_type(a.device), a.device)
     k = a.first_layer
     lora = Lora(base, k, a.rank, a.alpha, a.seed)
     if a.start:
         lora.load(gguf.Model(a.start))
-    prefix = base.prefix(tok.prefix(), k)
+    p = np.load(prepared)
+    prefix = base.prefix(p["prefix"].tolist(), k)
     dev = generate.read_tsv(HERE / "dev.tsv")
-    dev_samples = tok.samples(dev)
-    n_name = name_length(tok, dev)
-    held = [r[1] for f in ("dev.tsv", "test.tsv", "fresh.tsv") for r in generate.read_tsv(HERE / f)]
-    data = generate.generate(a.sentences, a.seed, held)
-    samples = tok.samples(data)
+    dev_samples = unflat(*(p[f"dev{i}"] for i in range(3)))
+    n_name = p["n_name"].tolist()
+    samples = unflat(*(p[f"learn{i}"] for i in range(3)))
     if first:
         print(f"{len(samples)} sentences, {sum(len(t) for t, _ in samples) / len(samples):.1f} tokens each; "
               f"{sum(x.numel() for x in lora.parameters())} numbers to learn", flush=True)
@@ -216,7 +262,7 @@ def main(rank, a, port):
     warm, n_step = min(100, len(plan) // 10 + 1), len(plan)
     begin, spent = 0, 0.0
     state = out / "state.pt"
-    key = vars(a) | {"out": None, "misses": None,  "eval_every": None}
+    key = vars(a) | {"out": None, "misses": None, "eval_every": None}
     if state.exists():
         s = torch.load(state)
         if s["key"] == key:
@@ -229,27 +275,32 @@ def main(rank, a, port):
     t0, saved, mean = time.time() - spent, time.time(), None
     for step in range(begin, n_step):
         clock = torch.tensor([time.time() - t0])
-        torch.distributed.broadcast(clock, 0)  # all stop at the same step
+        if a.processes > 1:
+            torch.distributed.broadcast(clock, 0)  # all stop at the same step
         done = max(step / n_step, clock.item() / (60 * a.minutes))
         if done >= 1:
             break
         lr = a.lr * min(1, (step + 1) / warm) * (0.5 + 0.5 * math.cos(math.pi * done))
         for g in opt.param_groups:
             g["lr"] = lr * g["times"]
-        ids, at, want = pack(samples, plan[step][rank])
-        h = base.above(base.below(ids, prefix, k), len(ids), prefix, k, lora.cast(base.dtype))[at]
+        ids, at, want = pack(samples, plan[step][rank], base.device)
+        rows = base.below(ids, prefix, k)
+        if a.noise:
+            size = torch.linalg.vector_norm(rows, dim=-1, keepdim=True) / math.sqrt(base.d)
+            rows = torch.addcmul(rows, torch.randn_like(rows), size, value=a.noise)
+        h = base.above(rows, len(ids), prefix, k, lora.cast(base.dtype))[at]
         loss = F.cross_entropy((h @ base.head.T).float(), want)
         opt.zero_grad()
         loss.backward()
         average(learnt, a.processes)
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         opt.step()
-        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+        mean = loss.detach() if mean is None else mean.lerp(loss.detach(), 0.02)
         if not first:
             continue
         if step % 20 == 0 or step + 1 == n_step:
             used = time.time() - t0
-            print(f"\rstep {step + 1}/{n_step} loss {mean:.4f} {used / 60:.1f} min, {used / (step + 1):.2f} s/step ",
+            print(f"\rstep {step + 1}/{n_step} loss {mean.item():.4f} {used / 60:.1f} min, {used / (step + 1):.2f} s/step ",
                   end="" if sys.stderr.isatty() else "\n", flush=True)
         if a.eval_every and step % a.eval_every == a.eval_every - 1:
             print(f"at {step + 1}: {show(table(dev, dev_samples, *evaluate(base, lora, k, prefix, dev_samples), n_name))}",
@@ -262,9 +313,7 @@ def main(rank, a, port):
 
     if not first:
         return
-    info = json.loads(subprocess.run([a.ctl, "model", "info", a.model, "--hash", "--json"], check=True, capture_output=True,
-                                     text=True).stdout)
-    base_hash = info["identity"]["base_model_hash"]
+    base_hash = str(p["base_hash"])
     for kind in ("f16", "q8_0"):
         gguf.write_lora(out / f"cabin-{kind}.gguf", base.arch, NAME, a.alpha, base_hash, lora.pairs(), kind)
     right, guess = evaluate(base, lora, k, prefix, dev_samples)
@@ -280,7 +329,11 @@ def main(rank, a, port):
 
 if __name__ == "__main__":
     args = arguments()
+    ready = prepare(args)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         free = s.getsockname()[1]
-    torch.multiprocessing.spawn(main, (args, free), args.processes)
+    if args.processes > 1:
+        torch.multiprocessing.spawn(main, (args, free, ready), args.processes)
+    else:
+        main(0, args, free, ready)

@@ -23,6 +23,7 @@ from model import Base, Lora, product_type
 
 HERE = pathlib.Path(__file__).parent
 NAME = "waypost-cabin"
+ALPHA = 2  # a rank
 
 
 class Tokenizer:
@@ -208,9 +209,8 @@ def arguments():
     p.add_argument("--sentences", type=int, default=32000)
     p.add_argument("--epochs", type=float, default=1)
     p.add_argument("--first-layer", type=int, default=10)
-    p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--alpha", type=float, default=32)
-    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--rank", type=int, default=32)
+    p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--lr-b", type=float, default=4, help="B learns so many times as fast as A")
     p.add_argument("--tokens", type=int, default=224, help="tokens of a process's batch")
     p.add_argument("--noise", type=float, default=0, help="of the rows that layer K gets, beside their own size")
@@ -234,7 +234,7 @@ def main(rank, a, port, prepared):
     file = gguf.Model(a.model)
     base = Base(file, product_type(a.device), a.device)
     k = a.first_layer
-    lora = Lora(base, k, a.rank, a.alpha, a.seed)
+    lora = Lora(base, k, a.rank, ALPHA * a.rank, a.seed)
     if a.start:
         lora.load(gguf.Model(a.start))
     p = np.load(prepared)
@@ -315,7 +315,7 @@ def main(rank, a, port, prepared):
         return
     base_hash = str(p["base_hash"])
     for kind in ("f16", "q8_0"):
-        gguf.write_lora(out / f"cabin-{kind}.gguf", base.arch, NAME, a.alpha, base_hash, lora.pairs(), kind)
+        gguf.write_lora(out / f"cabin-{kind}.gguf", base.arch, NAME, ALPHA * a.rank, base_hash, lora.pairs(), kind)
     right, guess = evaluate(base, lora, k, prefix, dev_samples)
     print(f"\ndev: {show(table(dev, dev_samples, right, guess, n_name))}")
     if a.misses:

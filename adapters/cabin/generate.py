@@ -184,7 +184,11 @@ def fillers(g, text, line):
     return new if value not in text or value in new else text
 
 
-PUNCT = re.compile(r"(?<!\d)[,.](?!\d)|(?<=\d)[,.](?!\d)|(?<!\d)[,.](?=\d)|[!?;:,。?!、《》“”]")
+# Escapes, for what looks alike: Chinese marks are wide. A number's own comma or point stays.
+WIDE_COMMA, WIDE_STOP = "\uff0c", "\u3002"
+WIDE = {ord("?"): "\uff1f", ord("!"): "\uff01"}
+PUNCT = re.compile(r"(?<!\d)[,.](?!\d)|(?<=\d)[,.](?!\d)|(?<!\d)[,.](?=\d)|"
+                   r"[!?;:\uff0c\u3002\uff1f\uff01\u3001\u300a\u300b\u201c\u201d]")
 
 
 def written(g, text, line, ask):
@@ -208,8 +212,10 @@ def written(g, text, line, ask):
                 both(lambda s: PUNCT.sub("", s).replace(" ", ""))
         else:
             if r.random() < 0.5:
-                both(lambda s: s.replace(",", ","))
-            text += r.choice(["", "。", "?" if ask or text.endswith("吗") else "。", "!"]) if r.random() < 0.6 else ""
+                both(lambda s: s.replace(",", WIDE_COMMA))
+            if r.random() < 0.6:
+                end = r.choice(["", WIDE_STOP, "?" if ask or text.endswith("吗") else WIDE_STOP, "!"])
+                text += end.translate(WIDE) if r.random() < 0.6 else end
     elif how < (0.42 if g.lang == "en" else 0.3):
         both(lambda s: PUNCT.sub("", s).lower())
     elif how < 0.55:

@@ -4,6 +4,10 @@ syllables, so that a model learns to copy and not to recall."""
 PARTICLE = {"en": [""], "zh": [""], "de": ["", "", "", "mal ", "bitte ", "doch mal ", "mal bitte ", "bitte mal "]}
 NOT = {"en": ["not "], "zh": ["别"], "de": ["nicht ", "bloß nicht ", "bitte nicht ", "jetzt nicht ", "noch nicht "]}
 
+# Chinese marks, as escapes: they look like others.
+WIDE_COMMA, WIDE_STOP = "\uff0c", "\u3002"
+WIDE = {ord("?"): "\uff1f", ord("!"): "\uff01"}
+
 EN_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen " \
           "seventeen eighteen nineteen".split()
 EN_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
@@ -67,6 +71,21 @@ class Words:
             return self.part(x), str(x)
         return (self.percent(x) if what == "P" or r.random() < 0.4 else self.count(x)), str(x)
 
+    def beyond(self, what):
+        """A number that is out of what's range; how it is said alone matters."""
+        r = self.r
+        if what == "T":
+            x = r.choice([*range(0, 15), *range(32, 60), *range(60, 100, 5), 31, 15])
+            below = {"en": "minus ", "de": "minus ", "zh": "零下"}[self.lang] if x and r.random() < 0.1 else ""
+            return below + self.degrees(x), "none"
+        if what == "L7":
+            return self.count(r.choice(range(8, 21))), "none"
+        if what == "P":
+            return r.choice(["110", "120", "150", "200", "300"]) + {"en": " percent", "de": " Prozent", "zh": "%"}[self.lang], "none"
+        if what == "V":
+            return str(r.choice([*range(101, 130), *range(130, 1000, 10)])), "none"
+        return self.number(what)
+
     def degrees(self, x):
         r, whole, half = self.r, int(x), x != int(x)
         if self.lang == "en":
@@ -84,8 +103,7 @@ class Words:
                 word = german(whole)
             return word + r.choice(["", "", " Grad", " Grad", " Grad", " Grad Celsius"])
         if r.random() < 0.5:
-            return r.choice([digits(x), digits(x), f"{whole}度半"]) + "度" * 1 if not half else \
-                r.choice([digits(x) + "度", f"{whole}度半", digits(x) + "度"])
+            return f"{whole}度半" if half and r.random() < 0.33 else digits(x) + "度"
         word = chinese(whole)
         return r.choice([word + "度半", word + "点五度", word + "度半"]) if half else \
             word + r.choice(["度", "度", "度", "摄氏度"])
@@ -185,6 +203,9 @@ class Words:
         r = self.r
         if r.random() < 0.62:
             x = self.person()
+            if r.random() < 0.12:
+                x += " " + r.choice(["from work", "from school", "from the office", "at work", "from next door", "from the garage",
+                                     "at the bank", "from football", "from the insurance", "at home", "from upstairs"])
             return x, x
         if r.random() < 0.6:
             x = "my " + r.choice("wife husband mum mom mother dad father boss brother son daughter best friend,doctor,office,"
@@ -201,6 +222,9 @@ class Words:
         if r.random() < 0.62:
             x = self.person()
             article = r.choice(["", "", "", "die ", "den "]) if x.split()[0] not in ("Herr", "Frau", "Herrn") else ""
+            if r.random() < 0.12:
+                x += " " + r.choice(["von der Arbeit", "aus dem Büro", "von nebenan", "aus der Werkstatt", "von der Bank",
+                                     "vom Fußball", "von der Versicherung", "aus der Schule", "von oben", "aus München"])
             return article + x, x
         if r.random() < 0.6:
             x = r.choice(["meine Frau", "meinen Mann", "meine Mama", "meinen Vater", "meinen Bruder", "meine Schwester",
@@ -254,6 +278,8 @@ class Words:
         r = self.r
         if r.random() < 0.66:
             x = self.person_zh()
+            if r.random() < 0.12:
+                x = r.choice(["公司", "学校", "楼下", "物业", "银行", "隔壁", "保险公司", "修车店", "健身房", "楼上", "店里"]) + "的" + x
         elif r.random() < 0.75:
             x = r.choice(self.KIN_ZH)
         else:
@@ -413,8 +439,33 @@ class Words:
             return r.choice([self.person(), self.person(), f"the {self.proper()} {noun}s", f"The {noun} Brothers", self.proper()])
         return r.choice([self.person(), self.person(), f"den {self.proper()} {noun}", f"der Band {self.proper()}", self.proper()])
 
+    HOW = {
+        "en": "quiet,slow,loud,old,happy,modern,calm,upbeat,soft,smooth,sad,good,new,French,Spanish,relaxing,fast,cheerful,gentle",
+        "de": "ruhig,langsam,laut,alt,fröhlich,modern,leis,schnell,sanft,traurig,gut,neu,französisch,spanisch,entspannt,wild,schön",
+        "zh": "安静的,慢一点的,老的,欢快的,现代的,轻柔的,伤感的,好听的,新的,法国,西班牙,放松的,激烈的,温柔的",
+    }
+    MASCULINE = "Jazz,Rock,Hip-Hop,Techno,Blues,Reggae,Soul,Salsa,Punk,Swing,Gospel,Rap,Indie,Pop,Schlager".split(",")
+    FOR = {
+        "en": "for kids,for children,for the kids,for sleeping,to fall asleep,for dinner,for a party,to sing along,for cleaning,"
+              "for the road,from the sixties,from Brazil,from the nineties,without singing,for studying,for cooking",
+        "de": "für Kinder,für die Kinder,zum Einschlafen,zum Mitsingen,zum Kochen,für eine Party,zum Lernen,für unterwegs,"
+              "aus den Sechzigern,aus Brasilien,ohne Gesang,zum Tanzen,für lange Fahrten,zum Aufwachen",
+        "zh": "适合孩子听的,睡觉前听的,可以跟着唱的,做饭时听的,聚会用的,六十年代的,巴西的,没有人声的,学习时听的,跳舞用的",
+    }
+
     def genre(self):
-        x = self.r.choice(self.GENRE[self.lang].split(","))
+        r, x = self.r, self.r.choice(self.GENRE[self.lang].split(","))
+        roll = r.random()
+        if roll < 0.2:
+            how = r.choice(self.HOW[self.lang].split(","))
+            if self.lang != "de":
+                return (how + (" " if self.lang == "en" else "") + x,) * 2
+            x, end = (r.choice(self.MASCULINE), "en") if r.random() < 0.5 else \
+                (r.choice(["Musik", "Lieder", "Popmusik", "Klaviermusik", "Balladen", "Volkslieder", "Songs", "Filmmusik"]), "e")
+            return (f"{how}{end} {x}",) * 2
+        if roll < 0.3:
+            extra = r.choice(self.FOR[self.lang].split(","))
+            return (extra + x if self.lang == "zh" else f"{x} {extra}",) * 2
         return x, x
 
     def artist(self):
@@ -465,36 +516,48 @@ class Words:
                                ("die ", f"größten Hits von {band}"), ("das ", f"Hörspiel {title}")])
         return article + x, x
 
+    TOPIC = {
+        "en": "space travel,gardening,the Romans,true crime,cooking,football,history,business,elephants,sleep,philosophy,"
+              "pirates,science,politics,old castles,trains,dragons,meditation,birds,the sea,wolves,money,health,the brain,"
+              "mountains,bees,chess,art,love,ghosts,tigers,the weather,horses,the stars,volcanoes,raising children",
+        "de": "Raumfahrt,Gärten,die Römer,Verbrechen,Kochen,Fußball,Geschichte,Wirtschaft,Elefanten,Schlaf,Philosophie,"
+              "Piraten,Wissenschaft,Politik,alte Burgen,Züge,Drachen,Meditation,Vögel,das Meer,Wölfe,Geld,Gesundheit,"
+              "das Gehirn,Berge,Bienen,Schach,Kunst,die Liebe,Gespenster,Tiger,das Wetter,Pferde,die Sterne,Vulkane",
+        "zh": "太空,种花,古罗马,破案,做饭,足球,经济,大象,睡眠,哲学,海盗,科学,时事,古堡,火车,恐龙,冥想,三国,健康,鸟类,大海,狼,"
+              "理财,大脑,登山,蜜蜂,围棋,艺术,爱情,鬼怪,老虎,天气,星空,火山,育儿",
+    }
+
     def query(self):
         r = self.r
         roll = r.random()
-        if roll < 0.3:
+        if roll < 0.26:
             return self.titleby()
-        if roll < 0.45:
+        if roll < 0.4:
             return self.kinded()
-        if roll < 0.6:
+        if roll < 0.55:
             return self.genre()
-        if roll < 0.72:
+        if roll < 0.66:
             return self.station()
-        if roll < 0.84:
+        if roll < 0.76:
             x = self.band()
             return x, x
-        topic = {
-            "en": "space travel,gardening,the Romans,true crime,cooking,football,history,business,elephants,sleep,philosophy,"
-                  "pirates,science,politics,old castles,trains,dragons,meditation",
-            "de": "Raumfahrt,Gärten,die Römer,Verbrechen,Kochen,Fußball,Geschichte,Wirtschaft,Elefanten,Schlaf,Philosophie,"
-                  "Piraten,Wissenschaft,Politik,alte Burgen,Züge,Drachen,Meditation",
-            "zh": "太空,种花,古罗马,破案,做饭,足球,经济,大象,睡眠,哲学,海盗,科学,时事,古堡,火车,恐龙,冥想,三国,健康",
-        }
-        t = r.choice(topic[self.lang].split(","))
+        t, extra = r.choice(self.TOPIC[self.lang].split(",")), r.choice(self.FOR[self.lang].split(","))
         if self.lang == "en":
             article, x = r.choice([("a ", f"podcast about {t}"), ("an ", f"audiobook about {t}"), ("a ", f"story about {t}"),
-                                   ("the ", "news"), ("a ", f"radio play about {t}"), ("the ", "evening news")])
+                                   ("the ", "news"), ("a ", f"radio play about {t}"), ("the ", "evening news"),
+                                   ("a ", f"story {extra}"), ("an ", f"audiobook {extra}"), ("", f"music {extra}"),
+                                   ("", f"songs {extra}"), ("a ", f"radio play {extra}"), ("an ", f"audiobook by {self.person()}"),
+                                   ("a ", f"documentary about {t}"), ("the ", f"podcast about {t}"), ("", f"songs about {t}")])
             return article + x, x
         if self.lang == "de":
             article, x = r.choice([("einen ", f"Podcast über {t}"), ("ein ", f"Hörbuch über {t}"), ("eine ", f"Geschichte über {t}"),
-                                   ("die ", "Nachrichten im Radio"), ("ein ", f"Hörspiel über {t}")])
+                                   ("die ", "Nachrichten im Radio"), ("ein ", f"Hörspiel über {t}"), ("ein ", f"Hörspiel {extra}"),
+                                   ("eine ", f"Geschichte {extra}"), ("", f"Musik {extra}"), ("", f"Lieder {extra}"),
+                                   ("ein ", f"Hörbuch von {self.person()}"), ("den ", f"Podcast über {t}"), ("", f"Lieder über {t}"),
+                                   ("ein ", f"Hörbuch {extra}"), ("eine ", f"Sendung über {t}")])
             return article + x, x
         article, x = r.choice([("一个", f"关于{t}的播客"), ("一本", f"{t}的有声书"), ("一个", f"{t}的故事"), ("", "新闻广播"),
-                               ("一段", f"{t}相声"), ("一段", f"{t}评书")])
+                               ("一段", f"{t}相声"), ("一段", f"{t}评书"),
+                               ("", f"{extra}音乐"), ("", f"{extra}歌"), ("一个", f"{extra}故事"), ("", f"讲{t}的节目"),
+                               ("", f"关于{t}的歌"), ("", f"{self.person_zh()}讲的{t}")])
         return article + x, x

@@ -90,10 +90,11 @@ class Words:
         r, whole, half = self.r, int(x), x != int(x)
         if self.lang == "en":
             if r.random() < 0.5:
-                word = digits(x)
+                word = r.choice([digits(x)] * 4 + [f"{whole} and a half", f"{whole} point 5"]) if half else digits(x)
             else:
                 word = english(whole, r.choice("- ")) + (r.choice([" and a half", " point five"]) if half else "")
-            return word + r.choice(["", "", " degrees", " degrees", " degrees celsius", "°C" if word[-1].isdigit() else ""])
+            return word + r.choice(["", "", "", " degrees", " degrees", " degrees", " degrees celsius", " celsius", " degree",
+                                    r.choice(["°C", "°", " °C", "C"]) if word[-1].isdigit() else ""])
         if self.lang == "de":
             if r.random() < 0.5:
                 word = digits(x).replace(".", r.choice(",,."))
@@ -112,7 +113,11 @@ class Words:
         r, whole, half = self.r, int(x), x != int(x)
         if self.lang == "en":
             if x == 0.5:
-                return r.choice(["half a degree", "0.5 degrees", "a half degree"])
+                return r.choice(["half a degree", "0.5 degrees", "a half degree", "point five degrees"])
+            if x == 1.5 and r.random() < 0.3:
+                return r.choice(["a degree and a half", "one and a half degrees"])
+            if x == 2 and r.random() < 0.3:
+                return r.choice(["a couple of degrees", "two whole degrees", "two full degrees"])
             word = digits(x) if r.random() < 0.4 else english(whole) + (" and a half" if half else "")
             return word + " degrees"
         if self.lang == "de":
@@ -143,7 +148,7 @@ class Words:
     def percent(self, x):
         r = self.r
         if self.lang == "en":
-            return self.count(x) + " percent" if r.random() < 0.85 else f"{x}%"
+            return self.count(x) + r.choice([" percent", " percent", " percent", " per cent"]) if r.random() < 0.85 else f"{x}%"
         if self.lang == "de":
             return german(x, False) + " Prozent" if r.random() < 0.5 else r.choice([f"{x} Prozent", f"{x}%"])
         if x % 10 == 0 and 10 <= x < 100 and r.random() < 0.2:
@@ -156,6 +161,8 @@ class Words:
             "de": {25: "ein Viertel", 33: "ein Drittel", 66: "zwei Drittel", 75: "drei Viertel"},
             "zh": {25: "四分之一", 33: "三分之一", 66: "三分之二", 75: "四分之三"},
         }
+        if self.lang == "en" and self.r.random() < 0.4:
+            return {25: "one quarter", 33: "one third", 66: "two-thirds", 75: "three-quarters"}[x]
         return names[self.lang][x]
 
     # ---- names: (as said, as in the answer) ----
@@ -180,12 +187,41 @@ class Words:
 
     GIVEN = {
         "en": "Anna Ben Carl Dora Emma Frank Grace Henry Iris Jack Kate Leo Mia Nora Oscar Paul Rose Sam Tina Victor Will "
-              "Zoe Lucy Martin Sophie Daniel Olivia George Hannah Peter Julia Mike Sandra Tom Alice David Ellen Robert",
+              "Zoe Lucy Martin Sophie Daniel Olivia George Hannah Peter Julia Mike Sandra Tom Alice David Ellen Robert "
+              "Liam Noah Ethan Chloe Amelia Isla Jacob Harry Charlie Jess Becky Steve Dave Gary Karen Linda Susan Nigel "
+              "Priya Arjun Raj Anjali Sunita Vikram Deepak Aisha Omar Yusuf Fatima Wei Ling Kenji Yuki Olga Ivan Pedro "
+              "Maria Lucia Carlos Kofi Amara Siobhan Niamh Callum Fiona Angus Gwen Rhys Megan Tyler Brandon Ashley Kayla "
+              "Madison Jordan Taylor Joe Bill Betty Margaret Ruth Simon Andrew Claire Rachel Laura Emily Adam Luke Mark",
         "de": "Anna Ben Karl Dora Emma Frank Greta Heinz Ina Jan Klara Leo Mia Nora Oskar Paul Rosa Stefan Tina Uwe Viktor "
               "Willi Zoe Lukas Martin Sophie Daniel Sabine Georg Hanna Peter Julia Michael Sandra Thomas Jürgen Monika Fatma",
     }
 
+    FAMILY = "Baker Carter Cooper Fisher Mason Shepherd Turner Weaver Walker Potter Cook Hunter Marsh Brooks Woods Hill Stone " \
+             "Rivers Lake Field Moore West North Winter Frost Young King Bishop Knight Page Fox Wolfe Hawk Drake Swan Reed Rose " \
+             "Thorn Berry Bush Barnes Mills Bridges Parks Gates Banks Waters Greene White Brown Black Gray Silver Price Bell"
+
+    def person_en(self):
+        r = self.r
+        first = r.choice(self.GIVEN["en"].split()) if r.random() < 0.6 else self.proper()
+        last = r.choice(self.FAMILY.split()) if r.random() < 0.4 else \
+            self.proper(("son", "er", "man", "ley", "ton", "field", "s", "well", "ford", "worth", "smith", "ham", "wood", "sen"))
+        if r.random() < 0.04:
+            last = f"{r.choice(['Mc', 'O' + chr(39), 'Mac', 'Fitz'])}{last}"
+        roll = r.random()
+        if roll < 0.36:
+            return first
+        if roll < 0.82:
+            return f"{first} {last}"
+        if roll < 0.86:
+            return f"{first} {r.choice('ABCDEFGHJKLMPRSTW')} {last}" if r.random() < 0.4 else f"{first} and {r.choice(self.GIVEN['en'].split())}"
+        if roll < 0.89:
+            return f"{r.choice(['Big', 'Old', 'Little', 'Auntie', 'Cousin', 'Nana', 'Grandpa', 'Granny', 'Sister', 'Brother'])} {first}"
+        title = r.choice("Mister Mr Mrs Ms Doctor Dr Miss Uncle Aunt Professor Coach Captain Father Sir Judge Nurse Officer Lady".split())
+        return f"{title} {r.choice([last, last, first])}"
+
     def person(self):
+        if self.lang == "en":
+            return self.person_en()
         r = self.r
         first = r.choice(self.GIVEN[self.lang].split()) if r.random() < 0.45 else self.proper()
         tails = ("son", "er", "man", "ley", "ton", "field", "s") if self.lang == "en" else \
@@ -208,14 +244,46 @@ class Words:
                                      "at the bank", "from football", "from the insurance", "at home", "from upstairs"])
             return x, x
         if r.random() < 0.6:
-            x = "my " + r.choice("wife husband mum mom mother dad father boss brother son daughter best friend,doctor,office,"
-                                 "neighbour,lawyer,girlfriend,boyfriend,uncle,grandma,partner,dentist,secretary,landlord"
-                                 .replace(" ", ",").replace("best,friend", "best friend").split(","))
+            who = r.choice("wife,husband,mum,mom,mother,dad,father,boss,brother,sister,son,daughter,best friend,doctor,office,"
+                           "neighbour,neighbor,lawyer,girlfriend,boyfriend,uncle,aunt,grandma,grandpa,partner,dentist,secretary,"
+                           "landlord,landlady,cousin,nephew,niece,mother-in-law,father-in-law,brother-in-law,sister-in-law,"
+                           "colleague,assistant,accountant,plumber,mechanic,hairdresser,therapist,babysitter,parents,kids,"
+                           "eldest son,little sister,big brother,twin sister,flatmate,roommate,trainer,piano teacher,ex,fiance,"
+                           "insurance agent,physio,workmate,old school,bank,solicitor,garage,vet,tenant,stepdad,godmother".split(","))
+            x = r.choice(["my"] * 8 + ["our", "our", "his", "her"]) + " " + who
+            if r.random() < 0.08:
+                x += " " + r.choice(self.GIVEN["en"].split())
             return x, x
-        x = r.choice("mum dad mom home,grandma,reception,customer service,doctor's office,hotel,school,police,dentist,"
-                     "insurance company,kindergarten,bakery,repair shop,tax office,vet,emergency services,office"
-                     .replace("mum dad mom home", "mum,dad,mom").split(","))
-        return (x if x in ("mum", "dad", "mom", "grandma", "customer service", "emergency services") else "the " + x), x
+        if r.random() < 0.35:
+            x = r.choice("mum,dad,mom,grandma,grandpa,granny,nan,nana,granddad,auntie,mummy,daddy,customer service,emergency services,"
+                         "directory enquiries,roadside assistance,reception,tech support,room service,HR,human resources,"
+                         "voicemail,security,customer care,mum and dad,breakdown cover,911,999,112".split(","))
+            return x, x
+        if r.random() < 0.3:
+            x = r.choice([f"{self.person()}'s {r.choice(['mum', 'dad', 'wife', 'mobile', 'office', 'school', 'assistant', 'husband'])}",
+                          f"{self.town()} {r.choice(['Hotel', 'Hospital', 'Motors', 'Taxis', 'Dental', 'Library', 'Pharmacy', 'Bakery'])}",
+                          f"{self.proper()} and {r.choice(['Sons', 'Partners', 'Daughters', 'Brothers'])}",
+                          f"{r.choice(self.FAMILY.split())}'s {r.choice(['Garage', 'Bakery', 'Garden Centre', 'Diner', 'Salon'])}"])
+            return x, x
+        x = r.choice("reception,doctor's office,hotel,school,police,dentist,insurance company,kindergarten,bakery,repair shop,"
+                     "tax office,vet,office,bank,pizza place,restaurant,garage,nursery,landlord,plumber,electrician,taxi company,"
+                     "hairdresser,hospital,pharmacy,surgery,town hall,florist,front desk,babysitter,caretaker,estate agent,"
+                     "airline,gym,library,fire brigade,tow truck,car rental,nail salon,golf club,help desk,council,embassy,"
+                     "letting agency,dog walker,head office,factory,warehouse,night nurse,headmaster,tennis club".split(","))
+        return r.choice(["the ", "the ", "the ", ""]) + x, x
+
+    LANDS = "Ash Black Green Kings Oak Mill Stone White Red Clear Fair Hay Wood Long New High Low Sand Salt Deer Fox Crow Swan " \
+            "Hart Elm Birch Rose Thorn Queens Bishop Abbot Maple Cedar Pine Rock Spring Winter Summer Gold Silver Bridge Marsh " \
+            "Eagle Raven Wolf Church Castle North South East West Brook Lake River Cliff Moor Heath Brown Grey Blue Cold".split()
+
+    def town(self):
+        """A town that could be: of English words or of syllables."""
+        r = self.r
+        tails = ("ford", "ham", "wick", "ton", "bury", "ville", "burgh", "mouth", "dale", "stead", "ley", "port", "field", "wood",
+                 "bridge", "well", "combe", "worth", "haven", "pool", "minster", "borough", "by", "gate", "stone")
+        x = r.choice(self.LANDS) + r.choice(tails) if r.random() < 0.4 else self.proper(tails + ("",))
+        return r.choice([""] * 7 + ["New ", "North ", "Saint ", "St ", "Lake ", "East ", "Fort ", "Upper ", "Port ", "Little ", "Mount "]) \
+            + x + r.choice([""] * 14 + [" Beach", " Springs", " Heights", " Hill", " Falls", " Valley", " on Sea", " Bay", " Cross"])
 
     def contact_de(self):
         r = self.r
@@ -287,34 +355,71 @@ class Words:
                           "公司前台", "牙医诊所", "4S店", "外卖小哥", "房产中介", "健身房"])
         return x, x
 
+    def street(self):
+        r = self.r
+        base = r.choice("High,Mill,Church,Station,Park,Victoria,Queens,Kings,Oak,Elm,Cedar,Main,Second,Fifth,5th,Market,Bridge,"
+                        "School,Chapel,Garden,River,Harbour,Orchard,Castle,Forest,Sunset,Lincoln,Nelson,Albert,George,Hospital,"
+                        "Museum,Radio,Airport,Hotel,Music,Window".split(",")) if r.random() < 0.35 else \
+            r.choice([self.proper(), self.proper(), r.choice(self.FAMILY.split()), self.proper(("ford", "wood", "ley", "ton"))])
+        kind = r.choice("Street Street Street Road Road Road Avenue Avenue Lane Lane Drive Square Way Boulevard Close Court Crescent "
+                        "Terrace Hill Row Mews Parade Highway Parkway Circle Place Grove Gardens Walk Street Rise".split())
+        return base + " " + kind + r.choice([""] * 12 + [" North", " West", " South", " East"])
+
     def dest_en(self):
         r = self.r
         roll = r.random()
-        if roll < 0.24:
-            x = self.proper(("ford", "ham", "wick", "ton", "bury", "ville", "burgh", "mouth", "dale", "stead", ""))
-            x = r.choice(["", "", "", "New ", "North ", "Saint ", "Lake ", "East ", "Fort "]) + x
+        if roll < 0.22:
+            x = self.town()
+            if r.random() < 0.08:
+                x = f"{r.choice(['downtown', 'central', 'old', 'greater'])} {x}"
+            elif r.random() < 0.08:
+                x += " " + r.choice(["city centre", "town centre", "old town", "harbour", "in " + self.town(), "near " + self.town()])
             return x, x
         if roll < 0.42:
-            n = r.randrange(1, 240)
-            street = self.proper() + " " + r.choice("Street Road Avenue Lane Drive Square Way Boulevard Close Court".split())
-            x = f"{self.count(n) if r.random() < 0.2 and n < 100 else n} {street}" if r.random() < 0.75 else street
-            return x, x
-        if roll < 0.72:
-            name = self.proper(("", "", "ford", "wood", "field", "brook"))
+            n, street = r.randrange(1, 240) if r.random() < 0.8 else r.randrange(240, 9999), self.street()
+            x = f"{self.count(n) if r.random() < 0.2 and n < 100 else n} {street}" if r.random() < 0.7 else street
+            if r.random() < 0.18:
+                x += r.choice([" in ", ", ", " "]) + self.town()
+            elif r.random() < 0.1:
+                x = r.choice([f"the corner of {street} and {self.street()}", f"flat {r.randrange(1, 30)}, {x}", f"number {x}"])
+            return x, x[4:] if x.startswith("the ") else x
+        if roll < 0.68:
+            name = r.choice([self.proper(("", "", "ford", "wood", "field", "brook")), self.town(), self.person() + "'s",
+                             f"{r.choice(self.ADJ['en'].split())} {r.choice(self.NOUN['en'].split())}"])
             kind = r.choice("Airport,Central Station,Station,Museum,Castle,Park,Stadium,University,Hospital,Hotel,Mall,Tower,"
                             "Cathedral,Zoo,Beach,Harbour,Theatre,Library,Market,Hall,Shopping Centre,Bridge,Cinema,School,"
-                            "Gallery,Town Hall,Golf Club,Swimming Pool,Abbey,Arena,Gardens,Business Park".split(","))
+                            "Gallery,Town Hall,Golf Club,Swimming Pool,Abbey,Arena,Gardens,Business Park,Diner,Inn,Pub,Cafe,"
+                            "Brewery,Farm,College,High School,Marina,Outlet,Plaza,Cemetery,Bakery,Nature Reserve,Campground,"
+                            "Medical Centre,Leisure Centre,Industrial Estate,Youth Hostel,Concert Hall,Sports Ground,Visitor Centre,"
+                            "Restaurant,Garden Centre,Temple,Mosque,Retail Park,Ferry Port,Service Area,Lighthouse,Campus,Pier"
+                            .split(","))
             x = f"{name} {kind}"
+            if r.random() < 0.1:
+                x += r.choice([" on " + self.street(), " in " + self.town()])
+            elif r.random() < 0.06:
+                x = r.choice([f"terminal {r.randrange(1, 6)} at {x}", f"{x} terminal {r.randrange(1, 6)}", f"{x} car park"])
             return r.choice(["", "", "the "]) + x, x
-        if roll < 0.86:
+        if roll < 0.85:
             x = r.choice("airport,train station,city centre,beach,zoo,gym,stadium,harbour,town hall,central station,cinema,"
                          "swimming pool,old town,football ground,library,lake,university,exhibition centre,ferry terminal,"
                          "main square,cemetery,garden centre,hardware store,embassy,opera,bus station,market square,"
-                         "fairground,ski slope,national park,border crossing,car wash,church,recycling centre".split(","))
+                         "fairground,ski slope,national park,border crossing,car wash,church,recycling centre,post office,bank,"
+                         "museum,theatre,castle,school,kindergarten,nursery,hairdresser,dentist,vet,doctor,mall,shopping centre,"
+                         "golf course,tennis club,rugby club,riding stables,campsite,seaside,mountains,forest,river,waterfall,"
+                         "viewpoint,lighthouse,bowling alley,theme park,water park,playground,farm shop,flower shop,butcher,"
+                         "bookshop,furniture store,toy shop,DIY store,tip,courthouse,police station,tax office,job centre,"
+                         "concert hall,convention centre,climbing gym,yoga studio,ice rink,dance school,music school,"
+                         "allotment,boat house,marina,ferry,car dealer,repair shop,tyre shop,MOT garage,temple,mosque,cathedral,"
+                         "town centre,suburbs,north side of town,industrial estate,business park,conference,wedding,match,"
+                         "registry office,planetarium,aquarium,botanical garden,farmers' market,flea market,Christmas market,"
+                         "big wheel,old mill,next village,motorway,ring road,M25,A4,I 95".split(","))
             return "the " + x, x
-        who = r.choice([self.person() + "'s", "my " + r.choice("parents',mother's,brother's,friend's,uncle's,girlfriend's"
-                                                                .split(","))])
-        x = f"{who} {r.choice(['place', 'house', 'flat', 'office', 'apartment', 'party'])}"
+        whose = r.choice("parents',mother's,brother's,friend's,uncle's,girlfriend's,sister's,dad's,mum's,grandma's,boss's,cousin's,"
+                         "aunt's,son's,daughter's,boyfriend's,in-laws',neighbour's,grandparents',colleague's,best friend's".split(","))
+        who = r.choice([self.person() + "'s", "my " + whose, "my " + whose, "mum's", "grandma's", "dad's", "granny's", "mum and dad's"])
+        if r.random() < 0.25 and who.endswith("s"):
+            return who, who
+        x = f"{who} {r.choice('place,house,flat,office,apartment,party,farm,cottage,cabin,new place,garden,school,shop,studio'.split(','))}"
         return x, x
 
     dest = dest_en
@@ -389,13 +494,18 @@ class Words:
 
     ADJ = {
         "en": "Blue Silver Broken Golden Silent Lonely Crazy Midnight Electric Paper Burning Frozen Secret Hollow Velvet Wild "
-              "Gentle Crimson Distant Sleepy Rusty Purple Little Endless Heavy Tender Open Lost Sweet Northern",
+              "Gentle Crimson Distant Sleepy Rusty Purple Little Endless Heavy Tender Hidden Lost Sweet Northern Brittle Icy Noble "
+              "Mellow Dusty Dark Bright Double Ancient Shiny Bitter Patient Long Old Modern Yellow Green Black White Brave Foolish Holy Hungry "
+              "Lazy Magic Naked Perfect Restless Royal Southern Sudden Thirsty Tiny Tired Unbroken Young Falling Dancing",
         "de": "Blauer Goldene Stille Einsame Kalter Wilde Rote Ferne Leise Letzte Kleine Helle Schwarzer Grüne Alte Junge Tiefe "
               "Weiße Schöne Ewige",
     }
     NOUN = {
         "en": "River Road Summer Heart City Rain Shadow Mirror Garden Train Sky Ocean Letter Moon Fire Winter Dream Window Dance "
-              "Bird Mountain Stranger Station Morning Lantern Kingdom Thunder Island Highway Candle",
+              "Bird Mountain Stranger Station Morning Lantern Kingdom Thunder Island Highway Candle "
+              "Engine Driver Passenger Wheel Battery Door Carousel Harvest Angel Apple Boat Bridge "
+              "Chain Cloud Diamond Echo Feather Flower Ghost Guitar Honey Horizon Jungle Key Ladder Memory Midnight "
+              "Pilot Queen Rebel Riddle Sailor Secret Soldier Tiger Valley Whisper Willow Wolf Wonder World Yesterday",
         "de": "Regen Straße Sommer Herz Stadt Schatten Spiegel Garten Zug Himmel Meer Brief Feuer Winter Traum Tanz Vogel Berg "
               "Morgen Laterne Insel Donner Nacht Stern Wald Fluss Kind Haus Weg Licht",
     }
@@ -403,7 +513,15 @@ class Words:
         "en": "jazz,rock,pop music,classical music,hip hop,techno,country music,blues,reggae,folk songs,heavy metal,soul,opera,"
               "dance music,eighties hits,nineties music,film music,lounge music,salsa,punk,christmas songs,lullabies,"
               "relaxing music,music for driving,workout music,kids' songs,piano music,ambient sounds,indie rock,swing,gospel,"
-              "acoustic guitar,love songs,latin music,happy music,slow songs,whale sounds,rap,disco,bluegrass,drum and bass",
+              "acoustic guitar,love songs,latin music,happy music,slow songs,whale sounds,rap,disco,bluegrass,drum and bass,"
+              "R and B,house,trance,lo-fi beats,grime,Bollywood songs,bhangra,K-pop,afrobeat,ska,grunge,emo,metal,hard rock,soft rock,"
+              "Britpop,synthwave,funk,motown,bossa nova,flamenco,tango,fado,Irish folk,sea shanties,brass band music,choir music,"
+              "string quartets,violin music,orchestral music,baroque music,symphonies,musicals,show tunes,video game music,"
+              "nursery rhymes,bedtime stories,party music,summer hits,chart music,oldies,golden oldies,road trip music,sixties music,"
+              "seventies disco,the charts,chill music,chillout,meditation music,rain sounds,ocean waves,white noise,bird song,"
+              "a cappella,beatbox,dubstep,electronic music,instrumental music,cello music,harp music,gypsy jazz,big band,ragtime,"
+              "country,folk,classical,pop,rock and roll,eighties music,2000s hits,nineties dance,spiritual music,hymns,"
+              "stand-up comedy,audio drama,sports radio,talk radio,feel-good songs,sad songs,break-up songs,power ballads",
         "de": "Jazz,Rock,Popmusik,klassische Musik,Hip-Hop,Techno,Schlager,Blues,Reggae,Volkslieder,Heavy Metal,Soul,Opern,"
               "Tanzmusik,Musik aus den Achtzigern,Neunziger-Hits,Filmmusik,Salsa,Punk,Weihnachtslieder,Schlaflieder,"
               "entspannte Musik,Musik zum Fahren,Kinderlieder,Klaviermusik,Indie,Swing,Gospel,Gitarrenmusik,Liebeslieder,"
@@ -428,6 +546,27 @@ class Words:
             return f"{self.proper()} {r.choice(noun)}"
         return self.proper() if r.random() < 0.5 else f"{r.choice(noun)} {self.proper()}"
 
+    def sung(self):
+        """A title in words as they are sung; some sound like commands."""
+        r, noun = self.r, self.r.choice(self.NOUN["en"].split())
+        adj = r.choice(self.ADJ["en"].split())
+        doing = r.choice("Dancing Running Waiting Falling Dreaming Driving Singing Crying Walking Burning Flying Sleeping Calling "
+                         "Drifting Looking Coming Going Turning Living Breathing".split())
+        do = r.choice("Stop Start Open Close Call Follow Hold Break Leave Find Paint Light Turn Lose Save Kiss Ride Touch Bring Burn "
+                      "Catch Climb Count Cross Drive Feel Forget Keep Love Miss Move Raise Read Remember Steal Shake Wake".split())
+        an = "an" if adj[0] in "AEIOU" else "a"
+        return r.choice([
+            f"{doing} in the {noun}", f"{doing} on {an} {adj} {noun}", f"{doing} to the {noun}", f"{doing} with {self.proper()}",
+            f"{do} the {noun}", f"{do} My {noun}", f"{do} Me {r.choice(['Tomorrow', 'Slowly', 'Again', 'Home', 'Tonight', 'Up'])}",
+            f"Don't {do} the {noun}", f"I {do} the {noun}", f"We {do} at {r.choice(['Midnight', 'Dawn', 'Noon', 'Night'])}",
+            f"Let's {do} the {noun}", f"Where the {noun} {r.choice(['Ends', 'Sleeps', 'Begins', 'Falls'])}",
+            f"{r.choice(['My', 'Your', 'Our', 'This', 'No', 'One', 'Every', 'Two', 'Seven', 'A Thousand'])} {adj} {noun}".replace("A Th", "Th"),
+            f"{noun} for {self.proper()}", f"{noun} on Fire", f"{adj} {adj} {noun}", f"{adj} Like {'an' if noun[0] in 'AEIOU' else 'a'} {noun}",
+            f"{noun} {noun}",
+            f"{r.choice(['Too', 'So', 'Never', 'Almost', 'Still', 'Always'])} {adj}", f"{r.randrange(2, 100)} {noun}", f"{adj} is the {noun}",
+            f"What {an} {adj} {noun}", f"Oh {self.proper()}", f"Hey {noun}", f"Goodbye {adj} {noun}", f"{noun} from {self.town()}",
+        ])
+
     def band(self):
         r = self.r
         if self.lang == "zh":
@@ -436,7 +575,12 @@ class Words:
             return "".join(r.choice(self.LAND) for _ in range(2)) + r.choice(["乐队", "组合", "合唱团", "乐团"])
         noun = r.choice(self.NOUN[self.lang].split())
         if self.lang == "en":
-            return r.choice([self.person(), self.person(), f"the {self.proper()} {noun}s", f"The {noun} Brothers", self.proper()])
+            many = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeou" else noun if noun.endswith("s") else noun + "s"
+            adj = r.choice(self.ADJ["en"].split())
+            return r.choice([self.person(), self.person(), self.person(), f"the {self.proper()} {many}", f"The {noun} Brothers",
+                             self.proper(), f"{adj} {many}", f"{self.proper()} and the {many}", f"{self.person()} Trio",
+                             f"DJ {self.proper()}", f"{adj} {noun} {r.choice(['Band', 'Orchestra', 'Club', 'Project', 'Choir'])}",
+                             f"MC {self.proper()}", f"{self.town()} {r.choice(['Philharmonic', 'Symphony Orchestra', 'Boys', 'Sisters'])}"])
         return r.choice([self.person(), self.person(), f"den {self.proper()} {noun}", f"der Band {self.proper()}", self.proper()])
 
     HOW = {
@@ -481,6 +625,8 @@ class Words:
         title, band = self.title(), self.band()
         if self.lang == "zh":
             x = self.r.choice([f"{band}的{title}", f"{band}的{title}", f"{band}唱的{title}", title])
+        elif self.lang == "en" and self.r.random() < 0.35:
+            x = f"{self.sung()} by {band}"
         else:
             x = f"{title} {'by' if self.lang == 'en' else 'von'} {band}" if self.r.random() < 0.75 else title
         return x, x
@@ -491,6 +637,13 @@ class Words:
             name = "".join(r.choice(self.LAND) for _ in range(2))
             x = r.choice([f"{name}电台", f"{name}广播电台", f"{name}之声", f"{name}交通广播", f"{name}音乐台", f"FM{r.randrange(88, 108)}.{r.randrange(10)}",
                           f"调频{r.randrange(88, 108)}.{r.randrange(10)}"])
+        elif self.lang == "en" and r.random() < 0.5:
+            kind = r.choice("Jazz Classic Rock Talk Sport News Smooth Soul Gold Kiss Magic Country Kids".split())
+            x = r.choice([f"{r.randrange(88, 108)}.{r.randrange(10)} {r.choice(['FM', 'fm', 'AM', self.proper(), 'on FM'])}",
+                          f"{r.randrange(88, 108)}.{r.randrange(10)}", f"{kind} {r.choice(['FM', 'Radio', 'Hits'])}",
+                          f"{self.town()} {r.choice(['Radio', 'FM', 'Local', 'Live', 'Community Radio', 'Public Radio'])}",
+                          f"Radio {english(r.randrange(1, 12))}", f"K {self.proper()}", f"{r.choice(self.NOUN['en'].split())} {r.randrange(88, 108)}",
+                          f"Radio {self.town()}", f"{self.proper()} {r.choice(['Talk', 'Sports', 'Gold', 'Classics', 'Drive', 'Public Radio'])}"])
         else:
             x = r.choice([f"Radio {self.proper()}", f"{self.proper()} Radio", f"{self.proper()} FM",
                           f"Radio {r.randrange(1, 9)}", f"{self.proper()} {r.randrange(1, 100)}",
@@ -500,6 +653,8 @@ class Words:
     def kinded(self):
         r = self.r
         title, band = self.title(), self.band()
+        if self.lang == "en" and r.random() < 0.3:
+            title = self.sung()
         if self.lang == "zh":
             x = r.choice([f"歌曲{title}", f"专辑{title}", f"{band}的专辑", f"{band}的歌", f"{band}的新歌", f"播客{title}", f"有声书{title}",
                           f"{title}最新一集", f"{band}的评书", f"讲{title}的故事"])
@@ -507,8 +662,20 @@ class Words:
         if self.lang == "en":
             x = r.choice([f"song {title}", f"song {title} by {band}", f"album {title}", f"new album by {band}", f"podcast {title}",
                           f"audiobook {title}", f"newest episode of {title}", f"playlist {title}", f"soundtrack of {title}",
-                          f"radio station {self.proper()}", f"first chapter of {title}", f"greatest hits of {band}"])
-            return "the " + x, x
+                          f"radio station {self.proper()}", f"first chapter of {title}", f"greatest hits of {band}",
+                          f"latest episode of {title}", f"latest album by {band}", f"second album by {band}", f"track {title}",
+                          f"single {title} by {band}", f"best of {band}", f"live version of {title}", f"radio play {title}",
+                          f"musical {title}", f"{title} soundtrack", f"{title} podcast", f"{title} playlist", f"{title} album",
+                          f"remix of {title}", f"cover of {title} by {band}", f"audiobook {title} by {self.person()}",
+                          f"{band} album", f"news on {self.proper()} Radio", f"theme from {title}", f"new song by {band}",
+                          f"old songs by {band}", f"last album of {band}", f"show {title}", f"concert of {band}",
+                          f"symphony number {r.randrange(1, 10)} by {self.proper()}"])
+            if r.random() < 0.12:
+                x = "my " + r.choice([f"{title} playlist", "running playlist", "favourite songs", "workout mix", "morning playlist",
+                                      "liked songs", "driving playlist", f"{self.proper()} station", "discover mix", "party playlist",
+                                      f"playlist {title}", "saved songs", f"podcast {title}", "audiobook"])
+                return x, x
+            return r.choice(["the ", "the ", "the ", ""]) + x, x
         article, x = r.choice([("das ", f"Lied {title}"), ("das ", f"Lied {title} von {band}"), ("das ", f"Album {title}"),
                                ("das ", f"neue Album von {band}"), ("den ", f"Podcast {title}"), ("das ", f"Hörbuch {title}"),
                                ("die ", f"neueste Folge von {title}"), ("die ", f"Playlist {title}"),
@@ -530,6 +697,8 @@ class Words:
     def query(self):
         r = self.r
         roll = r.random()
+        if self.lang == "en" and roll < 0.06:
+            return (self.sung(),) * 2
         if roll < 0.26:
             return self.titleby()
         if roll < 0.4:

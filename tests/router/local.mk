@@ -3,8 +3,10 @@ ROUTER_TESTS = \
 	tests/router/test_decide \
 	tests/router/test_detect \
 	tests/router/test_diff \
+	tests/router/test_faults \
 	tests/router/test_given \
 	tests/router/test_json_read \
+	tests/router/test_odd \
 	tests/router/test_language \
 	tests/router/test_policy \
 	tests/router/test_random
@@ -33,6 +35,17 @@ tests_router_test_diff_SOURCES = tests/router/test_diff.c
 tests_router_test_diff_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_diff_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_diff_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_faults_SOURCES = tests/router/test_faults.c tests/router/rich_policy.h
+tests_router_test_faults_CFLAGS = $(TEST_CFLAGS) $(YAML_CFLAGS) $(PCRE2_CFLAGS)
+tests_router_test_faults_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE) \
+	-Wl,--wrap=yaml_parser_initialize,--wrap=yaml_parser_parse,--wrap=pcre2_compile_8 \
+	-Wl,--wrap=pcre2_match_data_create_8,--wrap=pcre2_match_context_create_8,--wrap=pcre2_match_8
+tests_router_test_faults_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_odd_SOURCES = tests/router/test_odd.c tests/router/rich_policy.h
+tests_router_test_odd_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_odd_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_given_SOURCES = tests/router/test_given.c
 tests_router_test_given_CFLAGS = $(TEST_CFLAGS)

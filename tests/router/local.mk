@@ -6,6 +6,7 @@ ROUTER_TESTS = \
 	tests/router/test_faults \
 	tests/router/test_given \
 	tests/router/test_json_read \
+	tests/router/test_numbers \
 	tests/router/test_odd \
 	tests/router/test_language \
 	tests/router/test_policy \
@@ -40,8 +41,13 @@ tests_router_test_faults_SOURCES = tests/router/test_faults.c tests/router/rich_
 tests_router_test_faults_CFLAGS = $(TEST_CFLAGS) $(YAML_CFLAGS) $(PCRE2_CFLAGS)
 tests_router_test_faults_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE) \
 	-Wl,--wrap=yaml_parser_initialize,--wrap=yaml_parser_parse,--wrap=pcre2_compile_8 \
-	-Wl,--wrap=pcre2_match_data_create_8,--wrap=pcre2_match_context_create_8,--wrap=pcre2_match_8
+	-Wl,--wrap=pcre2_match_data_create_8,--wrap=pcre2_match_context_create_8,--wrap=pcre2_match_8 \
+	-Wl,--wrap=base_arena_get,--wrap=base_arena_strndup,--wrap=base_buf_add
 tests_router_test_faults_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_numbers_SOURCES = tests/router/test_numbers.c tests/router/rich_policy.h
+tests_router_test_numbers_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_numbers_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_odd_SOURCES = tests/router/test_odd.c tests/router/rich_policy.h
 tests_router_test_odd_CFLAGS = $(TEST_CFLAGS)

@@ -263,7 +263,7 @@ static void take_source(struct rt_compiler *c)
     }
     /* What was there before this file, by which it is measured. */
     size_t bytes = c->nodes.len;
-    struct rt_node *old = malloc(bytes > 0 ? bytes : 1);
+    struct rt_node *old = malloc(bytes);
     if (old == NULL) {
         c->err = BASE_ENOMEM;
         return;

@@ -88,7 +88,7 @@ static int by_sum(const void *pa, const void *pb)
     const struct sum *a = pa, *b = pb;
     if (a->a != b->a)
         return a->a < b->a ? -1 : 1;
-    return a->b < b->b ? -1 : a->b > b->b;
+    return (a->b > b->b) - (a->b < b->b);
 }
 
 static bool subset(const struct sum *a, uint32_t na, const struct sum *b, uint32_t nb)

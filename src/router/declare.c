@@ -291,8 +291,6 @@ static void budget_per(struct rt_compiler *c, const struct rt_yaml *n, struct rt
 {
     int which;
 
-    if (n == NULL)
-        return;
     if (n->kind == RT_YAML_SCALAR) {
         if (rt_take_choice(c, n, "per", "trip|hour|day|month", &which))
             d->period = (enum rt_period)which;

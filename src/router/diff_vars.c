@@ -31,10 +31,9 @@ static int var_of(struct rt_dvars *v, const struct rt_dpolicy *dp, uint32_t at,
     int fact = p->cond[at].fact < RT_N_FACT ? p->cond[at].fact : RT_N_FACT;
     const struct rt_fact_info *info = rt_info(p, p->cond[at].fact);
     bool targets = rt_fact_is_targets(p->cond[at].fact);
-    const char *target = targets && r->target >= 0 ? rt_policy_target_name(p, r->target) : NULL;
+    /* A rule that asks for a target's fact has a target: the compiler sees to it. */
+    const char *target = targets ? rt_policy_target_name(p, r->target) : NULL;
 
-    if (targets && target == NULL)
-        return -1;
     for (int i = 0; i < v->n_var; i++) {
         struct rt_dvar *var = &v->var[i];
         if (strcmp(var->name, info->name) != 0 || (target == NULL) != (var->target == NULL) ||

@@ -146,7 +146,7 @@ static struct rt_value given(const struct rt_policy *p, const struct rt_facts *f
     }
     if (f->link == NULL || !rt_fact_is_targets(fact))
         return f->v[fact];
-    for (int i = 0; r->target >= 0 && i < f->n_link; i++) {
+    for (int i = 0; i < f->n_link; i++) {
         if (f->link[i].target != NULL &&
             strcmp(f->link[i].target, p->target[r->target].d.name) == 0)
             return *rt_link_c(&f->link[i], (enum rt_fact_id)fact);
@@ -161,7 +161,7 @@ static void put_fact(const struct rt_policy *p, const struct rt_env *e, const st
     const struct rt_fact_info *info = rt_info(p, fact);
     struct rt_value v = given(p, e->f, r, fact);
     const union rt_const *have = info->type != RT_FACT_CLASSES ? rt_env_get(e, r, fact) : NULL;
-    bool targets = rt_fact_is_targets(fact) && r->target >= 0;
+    bool targets = rt_fact_is_targets(fact);
 
     base_buf_printf(out, "%s%s%s is ", info->name, targets ? " of " : "",
                     targets ? p->target[r->target].d.name : "");

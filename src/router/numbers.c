@@ -10,13 +10,13 @@ static const char *op_str(int op)
     return op == RT_OP_LT ? "lt" : op == RT_OP_LE ? "le" : op == RT_OP_GT ? "gt" : "ge";
 }
 
+/* Conditions stand in the order of their rules, and each is some rule's. */
 static int rule_of(const struct rt_policy *p, uint32_t at)
 {
-    for (int i = 0; i < p->n_rule; i++) {
-        if (at >= p->rule[i].cond && at < p->rule[i].end)
-            return i;
-    }
-    return -1;
+    int i = 0;
+    while (at >= p->rule[i].end)
+        i++;
+    return i;
 }
 
 void rt_numbers(const struct rt_policy *p, struct rt_number *out, int max, int *n)
@@ -25,7 +25,7 @@ void rt_numbers(const struct rt_policy *p, struct rt_number *out, int max, int *
     for (uint32_t at = 0; at < p->n_cond; at++) {
         const struct rt_cond *c = &p->cond[at];
         int rule = rule_of(p, at);
-        if (c->op < RT_OP_LT || c->op > RT_OP_GE || rule < 0 || p->rule[rule].src != p->n_src - 1)
+        if (c->op < RT_OP_LT || c->op > RT_OP_GE || p->rule[rule].src != p->n_src - 1)
             continue;
         const struct rt_fact_info *info = rt_info(p, c->fact);
         const struct rt_move_decl *m = c->move != 0 ? &p->share.move[c->move - 1] : NULL;

@@ -89,9 +89,14 @@ static void catch (const struct rt_policy *p, struct cells *k, const struct rt_r
         k->caught[n] |= k->in[n];
 }
 
-/* The first item of the rule's first `only` list that covers the node. */
-static const struct rt_item *blame(const struct rt_policy *p, const struct rt_rule *r,
-                                   const struct rt_node *node)
+/* Where the first item stands of the rule's `only` lists that covers the node; the rule's place if
+ * there is none. */
+struct place {
+    int line, col;
+};
+
+static struct place blame(const struct rt_policy *p, const struct rt_rule *r,
+                          const struct rt_node *node)
 {
     for (uint32_t i = r->cond + 1; i < r->end; i = p->cond[i].end) {
         const struct rt_cond *t = &p->cond[i];
@@ -103,17 +108,16 @@ static const struct rt_item *blame(const struct rt_policy *p, const struct rt_ru
             size_t n = strlen(name);
             if (it->val.str == node->str ||
                 (it->subtree && strncmp(node->name, name, n) == 0 && node->name[n] == '.'))
-                return it;
+                return (struct place){it->line, it->col};
         }
     }
-    return NULL;
+    return (struct place){r->line, r->col};
 }
 
-static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node)
+static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node, struct place at)
 {
     const struct rt_policy *p = c->p;
     const struct rt_node *n = &p->node[node], *by = n;
-    const struct rt_item *it = blame(p, r, n);
     const char *mode = rt_mode_str(r->route.mode);
     char place[128] = "";
 
@@ -125,13 +129,13 @@ static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node)
         snprintf(place, sizeof place, " in '%.72s', line %d", c->src[by->src].name, by->line);
     rt_in_source(c, r->src);
     if (by->declared || by->builtin)
-        rt_diag_add(c->d, false, it != NULL ? it->line : r->line, it != NULL ? it->col : r->col,
+        rt_diag_add(c->d, false, at.line, at.col,
                     "class '%s' may not leave by %s to '%s': '%s'%s%s does not permit it; take it "
                     "out of 'only', or permit it: classes: { %s: [%s] }",
                     n->name, mode, r->route.target, by->name, by->declared ? "" : " (built in)",
                     place, n->name, mode);
     else
-        rt_diag_add(c->d, false, it != NULL ? it->line : r->line, it != NULL ? it->col : r->col,
+        rt_diag_add(c->d, false, at.line, at.col,
                     "class '%s' may not leave by %s to '%s': nothing in 'classes' permits it; "
                     "write classes: { %s: [%s] } if it may",
                     n->name, mode, r->route.target, n->name, mode);
@@ -141,7 +145,7 @@ static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node)
 static void hold_against(struct rt_compiler *c, struct cells *k, const struct rt_rule *r)
 {
     struct rt_policy *p = c->p;
-    const struct rt_item *told = NULL;
+    struct place told = {0, 0};
     bool any = false;
 
     for (int n = 0; n < k->n; n++) {
@@ -155,10 +159,10 @@ static void hold_against(struct rt_compiler *c, struct cells *k, const struct rt
             rt_pair_add(&node->reach_below, r->route.mode, r->target);
         if (rt_pair_has(&node->permits, r->route.mode, r->target))
             continue;
-        const struct rt_item *it = blame(p, r, node);
-        if (it == NULL || it != told)
-            refuse(c, r, n);
-        told = it;
+        struct place at = blame(p, r, node);
+        if (at.line != told.line || at.col != told.col)
+            refuse(c, r, n, at);
+        told = at;
     }
     if (!any) {
         rt_in_source(c, r->src);

@@ -1,6 +1,6 @@
-/* What a call that fails does to the router: each allocation in turn, and the calls into libyaml and
- * PCRE2 that allocate by themselves. The answer is an error and nothing stays behind (the sanitized
- * build looks for leaks), or the call did without. */
+/* What a call that fails does to the router: each allocation in turn, and the calls into libyaml
+ * and PCRE2 that allocate by themselves. The answer is an error and nothing stays behind (the
+ * sanitized build looks for leaks), or the call did without. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -117,17 +117,18 @@ static const char wrong[] =
     "  - { name: leak, when: { data.class: { only: [cabin.*, weather] } }, route: prompt,\n"
     "      target: cloud }\n"
     "  - { name: x, wen: 3, route: sideways }\n";
-static const char base[] = "waypost_policy: 1\n"
-                           "version: base\n"
-                           "include: [deeper.yaml]\n"
-                           "targets: { cloud: { modes: [prompt] } }\n"
-                           "rules: [{ name: f, final: true, when: { data.class: { any: [cabin] } },\n"
-                           "          route: local }]\n";
+static const char base[] =
+    "waypost_policy: 1\n"
+    "version: base\n"
+    "include: [deeper.yaml]\n"
+    "targets: { cloud: { modes: [prompt] } }\n"
+    "rules: [{ name: f, final: true, when: { data.class: { any: [cabin] } },\n"
+    "          route: local }]\n";
 static const char deeper[] = "waypost_policy: 1\nversion: d\nrules: []\n"
                              "classes: { weather: [prompt] }\n";
-static const char line[] =
-    "waypost_policy: 1\nversion: line\ninclude: [base.yaml]\n"
-    "rules: [{ name: g, when: { data.class: { only: [weather] } }, route: prompt, target: cloud }]\n";
+static const char line[] = "waypost_policy: 1\nversion: line\ninclude: [base.yaml]\n"
+                           "rules: [{ name: g, when: { data.class: { only: [weather] } }, route: "
+                           "prompt, target: cloud }]\n";
 
 static struct rt_policy *must(const char *text)
 {
@@ -140,7 +141,8 @@ static struct rt_policy *must(const char *text)
     return p;
 }
 
-/* Lets each allocation of `once` fail in turn, until none of its does. Returns how many there were. */
+/* Lets each allocation of `once` fail in turn, until none of its does. Returns how many there were.
+ */
 static int each_fails(int (*once)(void *ctx), void *ctx)
 {
     for (int n = 0; n < 20000; n++) {
@@ -238,8 +240,8 @@ static int compile_text(void *ctx)
 
 static void compiling(void **state)
 {
-    static const char *const shipped[] = {"balanced.yaml", "china.yaml", "cost-capped.yaml",
-                                          "default.yaml",  "demo.yaml",  "eu.yaml",
+    static const char *const shipped[] = {"balanced.yaml",     "china.yaml", "cost-capped.yaml",
+                                          "default.yaml",      "demo.yaml",  "eu.yaml",
                                           "offline-first.yaml"};
     (void)state;
     assert_true(each_fails(compile_rich, NULL) > 20);
@@ -346,7 +348,12 @@ static int give(void *ctx)
     struct base_err err = {0};
     struct rt_given *g = ctx;
     rt_given_init(g, g->p, 1 << 16);
+    struct rt_place place;
     int rc = rt_given_line(g, facts, strlen(facts), &err);
+    if (rc == 0)
+        rc = rt_given_own(g, "Vehicle.Name", RT_FACT_STR, &place, &err);
+    if (rc == 0)
+        rc = rt_given_text(g, &place, "x", 1, &err);
     rt_given_fini(g);
     return rc;
 }
@@ -479,8 +486,9 @@ static void covering(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compiling), cmocka_unit_test(listing_includes), cmocka_unit_test(saying),
-        cmocka_unit_test(giving),    cmocka_unit_test(comparing),        cmocka_unit_test(detecting),
+        cmocka_unit_test(compiling), cmocka_unit_test(listing_includes),
+        cmocka_unit_test(saying),    cmocka_unit_test(giving),
+        cmocka_unit_test(comparing), cmocka_unit_test(detecting),
         cmocka_unit_test(covering),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

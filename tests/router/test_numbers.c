@@ -1,4 +1,5 @@
-/* The numbers of a policy: which there are, what setting one changes, and where it stands in the text. */
+/* The numbers of a policy: which there are, what setting one changes, and where it stands in the
+ * text. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -183,10 +184,8 @@ static void rules_of_an_included_file_have_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(are_listed_with_their_limits),
-        cmocka_unit_test(are_set),
-        cmocka_unit_test(tell_the_fact_they_are_compared_with),
-        cmocka_unit_test(stand_in_the_text),
+        cmocka_unit_test(are_listed_with_their_limits),         cmocka_unit_test(are_set),
+        cmocka_unit_test(tell_the_fact_they_are_compared_with), cmocka_unit_test(stand_in_the_text),
         cmocka_unit_test(rules_of_an_included_file_have_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
-/* Odd, wrong and too much: each value of a policy replaced by values of every other kind, each key by
- * another; as many of each kind as there may be, and one more; texts of every character. What is asked
- * for: no crash, the same answer twice, and an error that has a place and a reason. */
+/* Odd, wrong and too much: each value of a policy replaced by values of every other kind, each key
+ * by another; as many of each kind as there may be, and one more; texts of every character. What is
+ * asked for: no crash, the same answer twice, and an error that has a place and a reason. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,8 @@
 #include <cmocka.h>
 
 #include "base/utf8.h"
+#include "router/compile.h"
+#include "router/cover.h"
 #include "router/detect.h"
 #include "router/diff.h"
 #include "router/given.h"
@@ -36,7 +38,8 @@ static const char asking[] =
     "  - { name: f, route: local, when: { request.language: { in: [fr, it] } } }\n"
     "  - { name: g, route: refuse, when: { request.tools: true, vehicle.moving: { not: true } } }\n"
     "  - { name: h, route: local, when: { Vehicle.Gear: { gt: 2, le: 5 }, Vehicle.Mode: sport } }\n"
-    "  - { name: i, route: local, when: { Vehicle.Open: false, engine.temperature: { gt: -4.5 } } }\n"
+    "  - { name: i, route: local, when: { Vehicle.Open: false, engine.temperature: { gt: -4.5 } } "
+    "}\n"
     "  - name: j\n"
     "    when: { any: [{ data.history: { any: [x.*, \"*\"] } }, { not: { any: [{ caller: z },\n"
     "            { engine.queue: { lt: 2 } }] } }], data.class: { only: [public.a] } }\n"
@@ -46,22 +49,65 @@ static const char asking[] =
     "      data.class: { only: [public.b.*] }, link.state: { in: [up, unknown] },\n"
     "      link.up_kbps: { ge: 100.5 }, link.metered: false } }\n";
 
-static const char *const other[] = {
-    "x",       "5",         "-1",      "0",          "1e999",        "-1e999", "0x10",
-    "true",    "~",         "[]",      "[x]",        "[x, x]",       "[5, 4]", "[4, 5]",
-    "{}",      "{ a: 1 }",  "\"\"",    "\"a b\"",    "\"\\0\"",      "*",      "\"*\"",
-    "a.b.*",   "A",         "9999999999999999999",   "0.5",          "1.5",    "local",
-    "prompt",  "hidden",    "cloud",   "home",       "none",         "any",    "[1.5, 2]",
-    "[[x]]",   "[{ a: 1 }]", "&a x",   "!!str 5",    "{ in: [] }",   "{ lt: 1, gt: 2 }",
-    "{ between: [1] }",     "{ between: [2, 1] }",   "{ not: [a] }", "{ eq: 3 }",
-    "{ any: [\"*\"] }",     "{ only: [] }",          "[seat, x]",    "[x, day]",
-    "1e-400",  "9007199254740993", "-9007199254740993", "12345678901234567890123456789012345678901234"
-    "56789012345678901234567890123456789012345678901234567890"};
+static const char *const other[] = {"x",
+                                    "5",
+                                    "-1",
+                                    "0",
+                                    "1e999",
+                                    "-1e999",
+                                    "0x10",
+                                    "true",
+                                    "~",
+                                    "[]",
+                                    "[x]",
+                                    "[x, x]",
+                                    "[5, 4]",
+                                    "[4, 5]",
+                                    "{}",
+                                    "{ a: 1 }",
+                                    "\"\"",
+                                    "\"a b\"",
+                                    "\"\\0\"",
+                                    "*",
+                                    "\"*\"",
+                                    "a.b.*",
+                                    "A",
+                                    "9999999999999999999",
+                                    "0.5",
+                                    "1.5",
+                                    "local",
+                                    "prompt",
+                                    "hidden",
+                                    "cloud",
+                                    "home",
+                                    "none",
+                                    "any",
+                                    "[1.5, 2]",
+                                    "[[x]]",
+                                    "[{ a: 1 }]",
+                                    "&a x",
+                                    "!!str 5",
+                                    "{ in: [] }",
+                                    "{ lt: 1, gt: 2 }",
+                                    "{ between: [1] }",
+                                    "{ between: [2, 1] }",
+                                    "{ not: [a] }",
+                                    "{ eq: 3 }",
+                                    "{ any: [\"*\"] }",
+                                    "{ only: [] }",
+                                    "[seat, x]",
+                                    "[x, day]",
+                                    "1e-400",
+                                    "9007199254740993",
+                                    "-9007199254740993",
+                                    "12345678901234567890123456789012345678901234"
+                                    "56789012345678901234567890123456789012345678901234567890"};
 enum { N_OTHER = sizeof other / sizeof other[0] };
 
 static struct rt_diags diags, again;
 
-/* Where a value ends that begins at s[i]: at a comma, a closing bracket or a line's end of its level. */
+/* Where a value ends that begins at s[i]: at a comma, a closing bracket or a line's end of its
+ * level. */
 static size_t value_end(const char *s, size_t i)
 {
     int depth = 0;
@@ -220,7 +266,8 @@ static void as_many_as_there_may_be(void **state)
         at += (size_t)snprintf(text + at, sizeof text - at, "Vehicle.S%d: { type: number }, ", i);
     at += (size_t)snprintf(text + at, sizeof text - at, "}\nbudgets: {");
     for (int i = 0; i < 32; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "b%d: { unit: bytes, limit: 1, per: day }, ", i);
+        at += (size_t)snprintf(text + at, sizeof text - at,
+                               "b%d: { unit: bytes, limit: 1, per: day }, ", i);
     at += (size_t)snprintf(text + at, sizeof text - at, "}\nconsents: {");
     for (int i = 0; i < 32; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "k%d: { lapses: trip }, ", i);
@@ -229,6 +276,331 @@ static void as_many_as_there_may_be(void **state)
              "rules: [{ name: a, route: local, when: { confidence: { gt: 0.5 } } }]\n");
     assert_null(tried(text, strlen(text)));
     assert_non_null(strstr(diags.at[0].msg, "more than 128"));
+}
+
+/* ---- lengths and words at their limits, and one more ---- */
+
+static void at_the_limits(void **state)
+{
+    static char text[1 << 15], name[1 << 12];
+    (void)state;
+    static const struct {
+        const char *before, *after;
+        int most; /* bytes of the name */
+    } lengths[] = {
+        {"waypost_policy: 1\nversion: ", "\nrules: []\n", 64},
+        {"waypost_policy: 1\nversion: v\nclasses: { ", ": none }\nrules: []\n", 64},
+        {"waypost_policy: 1\nversion: v\nrules: [{ name: ", ", route: local }]\n", 64},
+        {"waypost_policy: 1\nversion: v\nrules: [{ name: a, route: local, because: ", " }]\n", 512},
+        {"waypost_policy: 1\nversion: v\nrules: [{ name: a, route: local, when: { caller: ",
+         " } }]\n", 512},
+        {"waypost_policy: 1\nversion: v\nconsents: { c: { lapses: trip, ask: ", " } }\nrules: []\n",
+         512},
+    };
+    for (size_t k = 0; k < sizeof lengths / sizeof lengths[0]; k++) {
+        for (int n = lengths[k].most; n <= lengths[k].most + 1; n++) {
+            memset(name, 'a', (size_t)n);
+            name[n] = '\0';
+            snprintf(text, sizeof text, "%s%s%s", lengths[k].before, name, lengths[k].after);
+            struct rt_policy *p = tried(text, strlen(text));
+            if ((p != NULL) != (n == lengths[k].most))
+                fail_msg("%zu: %d bytes: %s", k, n, diags.n > 0 ? diags.at[0].msg : "taken");
+            rt_policy_free(p);
+        }
+    }
+    static const struct {
+        const char *before, *after;
+    } lists[] = {
+        {"rules: [{ name: a, route: local, when: { caller: { in: [", "] } } }]\n"},
+        {"rules: [{ name: a, route: local, when: { data.class: { any: [", "] } } }]\n"},
+        {"callers: { c: { match: { uid: 1 }, labels: [", "] } }\nrules: []\n"},
+    };
+    for (size_t k = 0; k < sizeof lists / sizeof lists[0]; k++) {
+        for (int n = 256; n <= 257; n++) {
+            size_t at = (size_t)snprintf(text, sizeof text, "waypost_policy: 1\nversion: v\n%s",
+                                         lists[k].before);
+            for (int i = 0; i < n; i++)
+                at += (size_t)snprintf(text + at, sizeof text - at, "x.a%d, ", i);
+            snprintf(text + at, sizeof text - at, "%s", lists[k].after);
+            struct rt_policy *p = tried(text, strlen(text));
+            assert_true((p != NULL) == (n == 256));
+            rt_policy_free(p);
+        }
+    }
+    /* Classes have at most eight parts; numbers, texts and characters that are none. */
+    static const struct {
+        const char *when;
+        bool right;
+    } odd[] = {
+        {"data.class: { any: [a.b.c.d.e.f.g.h] }", true},
+        {"data.class: { any: [a.b.c.d.e.f.g.h.i] }", false},
+        {"data.class: { any: [a..b] }", false},
+        {"data.class: { any: [.a] }", false},
+        {"data.class: { any: [a.] }", false},
+        {"data.class: { any: [\"\"] }", false},
+        {"confidence: { lt: 5e-1 }", true},
+        {"confidence: { lt: 5E-1 }", true},
+        {"confidence: { lt: 5e }", false},
+        {"confidence: { lt: +0.5 }", false},
+        {"confidence: { lt: .5 }", false},
+        {"confidence: { lt: 5. }", false},
+        {"confidence: { lt: [] }", false},
+        {"confidence: { lt: {} }", false},
+        {"caller: \"a\\tb\"", false},
+        {"caller: \"a\\x7Fb\"", false},
+        {"caller: \"a\\u0085b\"", false},
+        {"caller: \"a\\u2028b\"", false},
+        {"caller: \"a\\u2029b\"", false},
+        {"caller: \"a\\u200Eb\"", false},
+        {"caller: \"a\\u200Fb\"", false},
+        {"caller: \"a\\u202Eb\"", false},
+        {"caller: \"a\\u2066b\"", false},
+        {"caller: \"a\\u2070b\"", true},
+        {"caller: \"a\\U0001FFFEb\"", false},
+        {"caller: \"a\\U0001F600b\"", true},
+        {"caller: \"\\u4E2D\\u6587\"", true},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        snprintf(
+            text, sizeof text,
+            "waypost_policy: 1\nversion: v\nrules: [{ name: a, route: local, when: { %s } }]\n",
+            odd[i].when);
+        struct rt_policy *p = tried(text, strlen(text));
+        if ((p != NULL) != odd[i].right)
+            fail_msg("%s: %s", odd[i].when, diags.n > 0 ? diags.at[0].msg : "taken");
+        rt_policy_free(p);
+    }
+    /* Raw bytes of a text: ends of lines of every kind, and what is no text at all. */
+    static const char *const raw[] = {
+        "waypost_policy: 1\r\nversion: v\r\nrules: []\r\n",
+        "waypost_policy: 1\rversion: v\rrules: []\r",
+        "waypost_policy: 1\nversion: v\nrules: []\r",
+        "\xEF\xBB\xBFwaypost_policy: 1\nversion: v\nrules: []\n",
+        "%YAML 1.1\n---\nwaypost_policy: 1\nversion: v\nrules: []\n",
+        "%TAG ! tag:x,2000:\n---\nwaypost_policy: 1\nversion: v\nrules: []\n",
+        "--- a\n--- b\n",
+        "&a a",
+        "*a",
+        "? a\n: b\n",
+        "[",
+        "{",
+        "\"",
+        "'",
+        "|",
+        ">",
+        "%",
+        "@",
+        "`",
+        "\t",
+        "a: b: c",
+        "- a\n b",
+        "a\n- b",
+        "\xC3",
+        "\xED\xA0\x80",
+        "\xF4\x90\x80\x80",
+        "\x01",
+        "\xC2\x85"};
+    for (size_t i = 0; i < sizeof raw / sizeof raw[0]; i++)
+        rt_policy_free(tried(raw[i], strlen(raw[i])));
+    rt_policy_free(tried("a\0b", 3));
+}
+
+/* ---- two policies that differ in one thing ---- */
+
+static void differences_of_every_kind(void **state)
+{
+#define OWN(type) "signals: { Vehicle.X: { type: " type " } }\n"
+#define WHEN(when, route) "rules: [{ name: a, when: { " when " }, route: " route " }]\n"
+#define OUT(more) "data.class: { only: [public.a] }" more
+#define TO "targets: { cloud: { modes: [prompt, hidden] }, eu: { modes: [prompt, hidden] } }\n"
+    static const char *const pairs[][2] = {
+        {OWN("number") WHEN("Vehicle.X: { lt: 3 }", "refuse"),
+         OWN("integer") WHEN("Vehicle.X: { lt: 3 }", "refuse")},
+        {OWN("integer") WHEN("Vehicle.X: { lt: 3 }", "refuse"),
+         OWN("integer") WHEN("Vehicle.X: { gt: 3 }", "refuse")},
+        {OWN("integer") WHEN("Vehicle.X: { lt: -9223372036854775807 }", "refuse"),
+         OWN("integer") WHEN("Vehicle.X: 5", "refuse")},
+        {OWN("integer") WHEN("Vehicle.X: { le: 9223372036854775806 }", "refuse"),
+         OWN("integer") WHEN("Vehicle.X: { in: [1, 2] }", "refuse")},
+        {OWN("integer") WHEN("Vehicle.X: { ge: 9223372036854775807 }", "refuse"),
+         OWN("integer") WHEN("Vehicle.X: { le: -9223372036854775808 }", "refuse")},
+        {OWN("number") WHEN("Vehicle.X: { lt: -1e308 }", "refuse"),
+         OWN("number") WHEN("Vehicle.X: { gt: 1e308 }", "refuse")},
+        {OWN("number") WHEN("Vehicle.X: 0", "refuse"),
+         OWN("number") WHEN("Vehicle.X: { ne: 5e-324 }", "refuse")},
+        {OWN("number") WHEN("Vehicle.X: { between: [1, 1.0000000000000002] }", "refuse"),
+         OWN("number") WHEN("Vehicle.X: { gt: 1 }", "refuse")},
+        {OWN("text") WHEN("Vehicle.X: a", "refuse"),
+         OWN("text") WHEN("Vehicle.X: { in: [a, another] }", "refuse")},
+        {OWN("text") WHEN("Vehicle.X: { not: other }", "refuse"),
+         OWN("boolean") WHEN("Vehicle.X: true", "refuse")},
+        {OWN("boolean") WHEN("Vehicle.X: false", "refuse"), WHEN("caller: a", "refuse")},
+        {WHEN("confidence: { lt: 1 }", "refuse"), WHEN("confidence: { le: 1 }", "refuse")},
+        {WHEN("confidence: { ge: 0 }", "refuse"), WHEN("confidence: { gt: 0 }", "refuse")},
+        {WHEN("request.hint: local", "refuse"), WHEN("request.hint: { not: local }", "refuse")},
+        {WHEN("request.hint: { in: [local, cloud] }", "refuse"),
+         WHEN("request.hint: cloud", "refuse")},
+        {WHEN("data.history: { any: [\"*\"] }", "refuse"),
+         WHEN("data.history: { any: [a.*] }", "refuse")},
+        {WHEN("data.history: { all: [a, b.*] }", "refuse"),
+         WHEN("data.history: { only: [a, b.c] }", "refuse")},
+        {TO WHEN(OUT(", link.rtt_ms: { lt: 9 }"), "prompt, target: cloud"),
+         TO WHEN(OUT(", link.rtt_ms: { lt: 9 }"), "prompt, target: eu")},
+        {TO WHEN(OUT(""), "hidden, target: cloud, layer: 3"),
+         TO WHEN(OUT(""), "hidden, target: cloud, layer: 4")},
+        {TO WHEN(OUT(""), "hidden, target: cloud, layer: 3, tail: edge"),
+         TO WHEN(OUT(""), "hidden, target: cloud, layer: 3, tail: cloud")},
+        {TO WHEN(OUT(""), "hidden, target: cloud, layer: 3, dtype: f32"),
+         TO WHEN(OUT(""), "hidden, target: cloud, layer: 3, dtype: i8")},
+        {TO WHEN(OUT(""), "prompt, target: cloud, max_bytes: 10"),
+         TO WHEN(OUT(""), "prompt, target: cloud, max_bytes: 11")},
+        {TO WHEN(OUT(""), "prompt, target: cloud, fallback: refuse"),
+         TO WHEN(OUT(""), "prompt, target: cloud, fallback: local")},
+        {TO WHEN(OUT(""), "prompt, target: cloud"), WHEN("caller: x", "refuse")},
+    };
+    static char a[1 << 12], b[1 << 12];
+    int n = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        snprintf(a, sizeof a, "waypost_policy: 1\nversion: v\n%s", pairs[i][0]);
+        snprintf(b, sizeof b, "waypost_policy: 1\nversion: v\n%s", pairs[i][1]);
+        struct rt_policy *p = tried(a, strlen(a));
+        if (p == NULL)
+            fail_msg("%s: %s", a, diags.at[0].msg);
+        struct rt_policy *q = tried(b, strlen(b));
+        if (q == NULL)
+            fail_msg("%s: %s", b, diags.at[0].msg);
+        use(p, q);
+        use(q, p);
+        n++;
+        rt_policy_free(q);
+        rt_policy_free(p);
+    }
+    assert_int_equal(n, sizeof pairs / sizeof pairs[0]);
+}
+
+/* ---- what is shown and counted ---- */
+
+static void explain_a_decision(const char *policy, const char *facts, const char *says)
+{
+    static struct rt_given g;
+    struct rt_policy *p = tried(policy, strlen(policy));
+    struct base_err err = {0};
+    struct rt_cover *c = NULL;
+    struct rt_decision d;
+    struct base_buf out;
+    if (p == NULL)
+        fail_msg("%s: %s", policy, diags.at[0].msg);
+    rt_given_init(&g, p, 1 << 16);
+    if (rt_given_line(&g, facts, strlen(facts), &err) != 0)
+        fail_msg("%s", err.msg);
+    for (int form = RT_FORM_TEXT; form <= RT_FORM_COLOUR; form++) {
+        base_buf_init(&out, 1 << 20);
+        assert_int_equal(rt_explain(p, &g.f, (enum rt_form)form, &out), 0);
+        if (strstr(base_buf_cstr(&out), says) == NULL)
+            fail_msg("%s", base_buf_cstr(&out));
+        base_buf_fini(&out);
+    }
+    assert_int_equal(rt_cover_open(&c, p), 0);
+    rt_cover_decide(c, &g.f, &d);
+    struct rt_decision again_d;
+    rt_decide(p, &g.f, &again_d);
+    assert_true(rt_decision_same(&d, &again_d));
+    rt_cover_close(c);
+    rt_given_fini(&g);
+    rt_policy_free(p);
+}
+
+static void decisions_are_explained(void **state)
+{
+    (void)state;
+    explain_a_decision(asking,
+                       "data.class=public.b.x link.state@cloud=up link.up_kbps@cloud=200 "
+                       "link.metered@cloud=false link.state@other=down",
+                       "i8");
+    explain_a_decision(asking, "request.hint=local", "local");
+    explain_a_decision(rich,
+                       "data.class=c.x confidence=0.1 Vehicle.Speed=1 budget.b.left=11 "
+                       "consent.share=true",
+                       "f16");
+    explain_a_decision("waypost_policy: 1\nversion: v\nrules: [{ name: always, route: refuse }]\n",
+                       "", "always");
+    explain_a_decision(
+        "waypost_policy: 1\nversion: v\nrules: [{ name: other, route: refuse, when: { not: "
+        "{ all: [{ caller: a }, { confidence: { lt: 0.5 } }] } } }]\n",
+        "caller=a confidence=0.4", "default");
+    explain_a_decision(
+        "waypost_policy: 1\nversion: v\nrules: [{ name: other, route: refuse, when: { not: "
+        "{ caller: a } } }]\n",
+        "caller=b", "other");
+    char buf[RT_SHOW_BYTES];
+    assert_string_equal(rt_show("a\xFF"
+                                "b",
+                                3, buf),
+                        "'a?b'");
+    assert_string_equal(rt_show("\x01", 1, buf), "'?'");
+    /* More classes than a request may have. */
+    static struct rt_given g;
+    static const char *many[RT_MAX_CLASS + 3];
+    for (int i = 0; i < RT_MAX_CLASS + 2; i++)
+        many[i] = "x.y";
+    struct rt_policy *p = tried(asking, strlen(asking));
+    struct base_buf out;
+    rt_given_init(&g, p, 1 << 16);
+    g.f.v[RT_F_DATA_HISTORY] = (struct rt_value){.have = true, .list = many};
+    base_buf_init(&out, 1 << 20);
+    assert_int_equal(rt_explain(p, &g.f, RT_FORM_TEXT, &out), 0);
+    base_buf_fini(&out);
+    rt_given_fini(&g);
+    assert_int_equal(rt_policy_max_age_ms(p, RT_F_VEHICLE_MOVING), 2000);
+    rt_policy_free(p);
+}
+
+/* One of several sources is wrong: each in its turn. */
+static void wrong_sources(void **state)
+{
+    static const char own[] =
+        "waypost_policy: 1\nversion: own\ninclude: [b.yaml, c.yaml]\nrules: []\n";
+    static const char good[] = "waypost_policy: 1\nversion: b\nrules: []\n";
+    static const char *const bad[] = {
+        "[",
+        "waypost_policy: 2\n",
+        "waypost_policy: 1\nversion: c\nrules: 5\n",
+        "",
+        "waypost_policy: 1\nversion: c\ninclude: []\nrules: []\n",
+        "waypost_policy: 1\nversion: c\ninclude: x\nrules: []\n",
+        "waypost_policy: 1\nversion: c\ninclude: { a: b }\nrules: []\n",
+        "waypost_policy: 1\nversion: c\ninclude: [[a]]\nrules: []\n",
+        "waypost_policy: 1\nversion: c\nrules: [{ name: a, route: local, wen: 3 }]\n",
+        "waypost_policy: 1\nversion: c\ntargets: { t: { modes: [prompt], price: { in: 1, out: 2, "
+        "in: 3 } } }\nrules: []\n",
+        "waypost_policy: 1\nversion: c\ntargets: { t: { modes: [prompt], price: { in: 1, out: 2, "
+        "x: 3 } } }\nrules: []\n",
+        "waypost_policy: 1\nversion: "
+        "c\naaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "aaa: 1\nrules: []\n",
+        "waypost_policy: 1\nversion: c\nrules: [{ name: a, route: "
+        "sideways-and-then-some-more-of-it-for-as-long-as-it-takes }]\n",
+        "waypost_policy: 1\nversion: c\ntargets: { t: { modes: [hidden] } }\nrules: [{ name: a, "
+        "when: { data.class: { only: [public.a] } }, route: hidden, target: t }]\n",
+        "waypost_policy: 1\nversion: c\ntargets: { t: { modes: [hidden] } }\nrules: [{ name: a, "
+        "when: { data.class: { only: [public.a] } }, route: hidden, target: t, layer: x }]\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        for (int which = 1; which <= 2; which++) {
+            struct rt_source src[] = {{"own.yaml", own, strlen(own)},
+                                      {"b.yaml", good, strlen(good)},
+                                      {"c.yaml", good, strlen(good)}};
+            struct rt_policy *p = NULL;
+            src[which] = (struct rt_source){src[which].name, bad[i], strlen(bad[i])};
+            const int rc = rt_policy_compile_sources(&p, src, 3, &diags);
+            if (rc != BASE_EFORMAT)
+                fail_msg("%s: %d", bad[i], rc);
+            assert_true(diags.n > 0 && diags.at[0].file[0] != '\0');
+        }
+        assert_null(tried(bad[i], strlen(bad[i])));
+    }
 }
 
 /* ---- texts of every character ---- */
@@ -246,11 +618,13 @@ static size_t put(char *out, uint32_t cp)
                     out[2] = (char)(0x80 | (cp >> 6 & 63)), out[3] = (char)(0x80 | (cp & 63)), 4);
 }
 
-/* Each character of Unicode between two digits: nothing breaks. Those that are not seen hide nothing. */
+/* Each character of Unicode between two digits: nothing breaks. Those that are not seen hide
+ * nothing. */
 static void detecting_in_any_text(void **state)
 {
-    static const uint32_t unseen[] = {0xAD,   0x34F,  0x61C,  0x180E, 0x200B, 0x200F, 0x202A, 0x202E,
-                                      0x2060, 0x206F, 0xFE00, 0xFE0F, 0xFEFF, 0xE0001, 0xE0FFF};
+    static const uint32_t unseen[] = {0xAD,   0x34F,  0x61C,  0x180E,  0x200B,
+                                      0x200F, 0x202A, 0x202E, 0x2060,  0x206F,
+                                      0xFE00, 0xFE0F, 0xFEFF, 0xE0001, 0xE0FFF};
     static const uint32_t dots[] = {0xB7, 0x2022, 0x2024, 0x30FB, 0x3002};
     static const uint32_t dashes[] = {0x2010, 0x2015, 0x2043, 0x2212, 0x30FC, 0xFE58, 0xFE63};
     static char text[1 << 16];
@@ -319,19 +693,47 @@ static void detecting_in_any_text(void **state)
 
 static void facts_of_every_kind(void **state)
 {
-    static const char *const bad[] = {
-        "",          "=",          "x",           "x=",         "=x",        "link.state@=up",
-        "link.state@nowhere=up",   "engine.queue=1.5",          "engine.queue=", "engine.queue=x",
-        "confidence=1e",           "confidence=1e999",          "confidence=nan", "request.tools=yes",
-        "data.class=a,,b",         "data.class=",               "caller=",   "Vehicle.Speed=1~x",
-        "Vehicle.Speed=1~-1",      "Vehicle.Speed=1~99999999999", "Vehicle.Speed=~5",
-        "caller=\"x",              "caller=x\"",                "\"caller=x y\"", "unknown.fact=3",
-        "request.prompt_tokens=99999999999999999999",           "consent.share=maybe"};
-    static const char *const good[] = {
-        "caller=\"x y\"",          "confidence=1e-3",           "confidence=.5", "engine.queue=-0",
-        "Vehicle.Speed=3~0",       "Vehicle.Speed=3~2147483647", "data.class=a,b.c", "(none)",
-        "  caller=a   link.state@cloud=up ", "engine.temperature=-1e20", "confidence=0.1",
-        "engine.temperature=123456789012", "engine.temperature=1e300",  "request.language=\"\""};
+    static const char *const bad[] = {"",
+                                      "=",
+                                      "x",
+                                      "x=",
+                                      "=x",
+                                      "link.state@=up",
+                                      "link.state@nowhere=up",
+                                      "engine.queue=1.5",
+                                      "engine.queue=",
+                                      "engine.queue=x",
+                                      "confidence=1e",
+                                      "confidence=1e999",
+                                      "confidence=nan",
+                                      "request.tools=yes",
+                                      "data.class=a,,b",
+                                      "data.class=",
+                                      "caller=",
+                                      "Vehicle.Speed=1~x",
+                                      "Vehicle.Speed=1~-1",
+                                      "Vehicle.Speed=1~99999999999",
+                                      "Vehicle.Speed=~5",
+                                      "caller=\"x",
+                                      "caller=x\"",
+                                      "\"caller=x y\"",
+                                      "unknown.fact=3",
+                                      "request.prompt_tokens=99999999999999999999",
+                                      "consent.share=maybe"};
+    static const char *const good[] = {"caller=\"x y\"",
+                                       "confidence=1e-3",
+                                       "confidence=.5",
+                                       "engine.queue=-0",
+                                       "Vehicle.Speed=3~0",
+                                       "Vehicle.Speed=3~2147483647",
+                                       "data.class=a,b.c",
+                                       "(none)",
+                                       "  caller=a   link.state@cloud=up ",
+                                       "engine.temperature=-1e20",
+                                       "confidence=0.1",
+                                       "engine.temperature=123456789012",
+                                       "engine.temperature=1e300",
+                                       "request.language=\"\""};
     static struct rt_given g;
     static char line[1 << 14], back[1 << 14];
     struct rt_policy *p = tried(rich, strlen(rich));
@@ -381,7 +783,8 @@ static void facts_of_every_kind(void **state)
                          i < RT_MAX_GIVEN_NAMED ? 0 : BASE_ELIMIT);
     }
     struct rt_place place;
-    assert_int_equal(rt_given_own(&g, "Vehicle.X7", RT_FACT_STR, &place, &err), 0); /* seen before */
+    assert_int_equal(rt_given_own(&g, "Vehicle.X7", RT_FACT_STR, &place, &err),
+                     0); /* seen before */
     assert_string_equal(place.name, "Vehicle.X7");
     assert_int_equal(rt_given_text(&g, &place, "a\0b", 3, &err), BASE_EFORMAT);
     assert_int_equal(rt_given_text(&g, &place, "ab", 2, &err), 0);
@@ -397,10 +800,12 @@ static void facts_of_every_kind(void **state)
     rt_policy_free(p);
 }
 
-/* Facts that no reader of ours makes: strings with controls and broken UTF-8, NULL among classes. */
+/* Facts that no reader of ours makes: strings with controls and broken UTF-8, NULL among classes.
+ */
 static void facts_are_shown_whatever_they_are(void **state)
 {
-    static const char *const odd[] = {"a\"b\\c", "tab\there", "\x01\x7f", "\xff\xfe", "\xe2\x82", "ok"};
+    static const char *const odd[] = {"a\"b\\c",  "tab\there", "\x01\x7f",
+                                      "\xff\xfe", "\xe2\x82",  "ok"};
     static struct rt_given g;
     struct rt_policy *p = tried(asking, strlen(asking)), *q = tried(rich, strlen(rich));
     struct base_buf out;
@@ -431,11 +836,71 @@ static void facts_are_shown_whatever_they_are(void **state)
     rt_policy_free(q);
 }
 
+static void decisions_are_compared(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } targets[] = {{NULL, NULL, true},
+                   {"x", "x", true},
+                   {"x", "y", false},
+                   {"x", NULL, false},
+                   {NULL, "x", false}};
+    struct rt_decision a, b;
+    (void)state;
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        memset(&a, 0, sizeof a);
+        a.route.mode = RT_PROMPT;
+        b = a;
+        a.route.target = targets[i].a;
+        b.route.target = targets[i].b;
+        a.rule = "one"; /* who decides does not count */
+        b.rule = "two";
+        assert_true(rt_decision_same(&a, &b) == targets[i].same);
+    }
+}
+
+/* Facts as no reader leaves them: entries without a name, of other targets and signals. */
+static void facts_without_names(void **state)
+{
+    static struct rt_given g;
+    struct rt_policy *p = tried(rich, strlen(rich));
+    struct rt_named named[] = {{.name = "Vehicle.Speed", .type = RT_FACT_REAL},
+                               {.name = NULL, .type = RT_FACT_REAL},
+                               {.name = "Vehicle.Other", .type = RT_FACT_REAL}};
+    struct rt_target_link link[] = {{.target = NULL}, {.target = "elsewhere"}, {.target = "home"}};
+    struct rt_decision d;
+    struct base_buf out;
+    (void)state;
+    named[0].v = (struct rt_value){.have = true, .r = 2};
+    rt_given_init(&g, p, 1 << 16);
+    g.f.named = named;
+    g.f.n_named = 3;
+    g.f.link = link;
+    g.f.n_link = 3;
+    base_buf_init(&out, 1 << 20);
+    for (int form = RT_FORM_TEXT; form <= RT_FORM_COLOUR; form++)
+        assert_int_equal(rt_explain(p, &g.f, (enum rt_form)form, &out), 0);
+    rt_decide(p, &g.f, &d);
+    assert_int_equal(d.route.mode, RT_LOCAL);
+    base_buf_fini(&out);
+    rt_given_fini(&g);
+    rt_policy_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_of_every_kind),  cmocka_unit_test(as_many_as_there_may_be),
-        cmocka_unit_test(detecting_in_any_text), cmocka_unit_test(facts_of_every_kind),
+        cmocka_unit_test(at_the_limits),
+        cmocka_unit_test(decisions_are_compared),
+        cmocka_unit_test(facts_without_names),
+        cmocka_unit_test(decisions_are_explained),
+        cmocka_unit_test(wrong_sources),
+        cmocka_unit_test(differences_of_every_kind),
+        cmocka_unit_test(values_of_every_kind),
+        cmocka_unit_test(as_many_as_there_may_be),
+        cmocka_unit_test(detecting_in_any_text),
+        cmocka_unit_test(facts_of_every_kind),
         cmocka_unit_test(facts_are_shown_whatever_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,18 +7,19 @@
 #include "base/buf.h"
 #include "ctl/policy.h"
 
-char *ctl_slurp(const char *path, size_t max, size_t *len)
+/* cut: of a longer file the first max bytes, else it is an error. */
+static char *slurp(const char *path, size_t max, bool cut, size_t *len)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     struct base_buf b;
     char *text = NULL;
 
-    base_buf_init(&b, max);
+    base_buf_init(&b, max + 1); /* and the NUL */
     while (f != NULL && b.err == 0) {
         char piece[8192];
-        size_t n = fread(piece, 1, sizeof piece, f);
-        base_buf_add(&b, piece, n);
-        if (n < sizeof piece)
+        size_t n = fread(piece, 1, sizeof piece, f), take = cut && n > max - b.len ? max - b.len : n;
+        base_buf_add(&b, piece, take);
+        if (n < sizeof piece || take < n)
             break;
     }
     if (f == NULL || ferror(f) != 0)
@@ -38,6 +39,11 @@ char *ctl_slurp(const char *path, size_t max, size_t *len)
     return text;
 }
 
+char *ctl_slurp(const char *path, size_t max, size_t *len)
+{
+    return slurp(path, max, false, len);
+}
+
 /* A policy's texts: the file, and what its `include:` names, from the same folder. */
 struct texts {
     const char *path;
@@ -48,7 +54,8 @@ struct texts {
 static int add_text(struct texts *t, const char *path, const char *name)
 {
     size_t len = 0;
-    char *text = ctl_slurp(path, RT_MAX_TEXT_BYTES + (size_t)1, &len);
+    /* One byte too many is enough for the compiler to say where the limit is crossed. */
+    char *text = slurp(path, RT_MAX_TEXT_BYTES + (size_t)1, true, &len);
     char *copy = text != NULL ? strdup(name) : NULL;
 
     if (copy == NULL) {

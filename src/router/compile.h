@@ -20,9 +20,6 @@ bool rt_text_clean(const char *s, size_t n, bool newline, int *line, int *col, c
 enum { RT_SHOW_BYTES = 180 };
 const char *rt_show(const char *s, size_t n, char buf[RT_SHOW_BYTES]);
 
-/* The candidate nearest to s (a misspelling), or NULL. next(ctx, i) yields candidates until NULL. */
-const char *rt_nearest(const char *s, const char *(*next)(const void *ctx, int i), const void *ctx);
-
 /* ---- yaml.c: text -> tree ---- */
 
 enum { RT_TREE_BYTES = 128 << 20 };
@@ -40,9 +37,10 @@ struct rt_yaml {
     int n;
 };
 
-/* Errors: BASE_EFORMAT, BASE_ELIMIT (a diagnostic says where), BASE_ENOMEM. The tree lives in a. */
-int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, struct rt_diags *d,
-                  struct rt_yaml **root) BASE_MUST_CHECK;
+/* most: bytes that are left for it. Errors: BASE_EFORMAT, BASE_ELIMIT (a diagnostic says where),
+ * BASE_ENOMEM. The tree lives in a. */
+int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, size_t most,
+                  struct rt_diags *d, struct rt_yaml **root) BASE_MUST_CHECK;
 
 /* ---- the steps ---- */
 
@@ -67,6 +65,11 @@ struct rt_compiler {
 
 /* From here findings are about source at. */
 void rt_in_source(struct rt_compiler *c, int at);
+
+/* text.c. The candidate nearest to s (a misspelling), or NULL; none is looked for when there is no room
+ * for another finding. next(ctx, i) yields candidates until NULL. */
+const char *rt_nearest(const struct rt_compiler *c, const char *s,
+                       const char *(*next)(const void *ctx, int i), const void *ctx);
 
 #define rt_error(c, node, ...) rt_diag_add((c)->d, false, (node)->line, (node)->col, __VA_ARGS__)
 #define rt_warn(c, node, ...) rt_diag_add((c)->d, true, (node)->line, (node)->col, __VA_ARGS__)

@@ -259,7 +259,7 @@ static const char *next_fact(const void *ctx, int i)
 static void unknown_fact(struct rt_compiler *c, const struct rt_yaml *key)
 {
     char show[RT_SHOW_BYTES];
-    const char *hint = rt_nearest(key->text, next_fact, c->p);
+    const char *hint = rt_nearest(c, key->text, next_fact, c->p);
 
     rt_show(key->text, key->len, show);
     if (hint != NULL)

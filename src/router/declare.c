@@ -179,7 +179,7 @@ int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n)
     int i = target_index(c->p, n->text);
     if (i >= 0)
         return i;
-    const char *hint = rt_nearest(n->text, next_target, c->p);
+    const char *hint = rt_nearest(c, n->text, next_target, c->p);
     rt_error(c, n, "no target %s in 'targets'%s%s%s", rt_show(n->text, n->len, show),
              hint != NULL ? "; did you mean '" : "", hint != NULL ? hint : "",
              hint != NULL ? "'?" : "");

@@ -16,6 +16,7 @@ struct visit {
     struct rt_compiler *c;
     const struct rt_source *src;
     int n;
+    size_t left; /* bytes */
     enum { NEW, OPEN, DONE } state[RT_MAX_SOURCE];
 };
 
@@ -58,9 +59,10 @@ static int visit(struct visit *v, int at)
 
     v->state[at] = OPEN;
     c->d->file = v->src[at].name;
-    int err = rt_yaml_parse(c->tree, v->src[at].text, v->src[at].len, c->d, &root);
+    int err = rt_yaml_parse(c->tree, v->src[at].text, v->src[at].len, v->left, c->d, &root);
     if (err != 0)
         return err;
+    v->left -= v->src[at].len;
     if (root->kind != RT_YAML_MAP) {
         rt_error(c, root, "a policy is a mapping that starts with 'waypost_policy: 1'");
         return 0;
@@ -78,13 +80,20 @@ static int visit(struct visit *v, int at)
 
 int rt_include(struct rt_compiler *c, const struct rt_source *src, int n)
 {
-    struct visit v = {.c = c, .src = src, .n = n};
+    struct visit v = {.c = c, .src = src, .n = n, .left = RT_MAX_TEXT_BYTES};
 
     if (n > RT_MAX_SOURCE) {
         rt_diag_add(c->d, false, 1, 1, "%d files; a policy has at most %d", n, RT_MAX_SOURCE);
         return BASE_ELIMIT;
     }
     return visit(&v, 0);
+}
+
+/* Most policies include nothing, and need not be read twice to know it. The word may be hidden
+ * behind escapes. */
+static bool may_include(const char *text, size_t len)
+{
+    return memmem(text, len, "include", 7) != NULL || memchr(text, '\\', len) != NULL;
 }
 
 int rt_policy_includes(const char *text, size_t len, int (*cb)(void *ctx, const char *name),
@@ -96,10 +105,14 @@ int rt_policy_includes(const char *text, size_t len, int (*cb)(void *ctx, const 
     struct rt_compiler c = {.d = d};
     int err = 0;
 
+    if (!may_include(text, len)) {
+        free(d);
+        return 0;
+    }
     if (d == NULL)
         return BASE_ENOMEM;
     base_arena_init(&tree, RT_TREE_BYTES);
-    int parsed = rt_yaml_parse(&tree, text, len, d, &root);
+    int parsed = rt_yaml_parse(&tree, text, len, RT_MAX_TEXT_BYTES, d, &root);
     const struct rt_yaml *inc = parsed == 0 ? rt_key(root, "include") : NULL;
     for (const struct rt_yaml *f = inc != NULL ? inc->child : NULL; f != NULL && err == 0;
          f = f->next) {

@@ -18,10 +18,13 @@
 enum {
     RT_MAX_RULE = 8192,
     RT_MAX_TARGET = 64,
-    RT_MAX_TEXT_BYTES = 4 << 20, /* of one source */
+    RT_MAX_TEXT_BYTES = 2 << 20, /* of all sources together: 8192 rules of 256 bytes */
     RT_MAX_SOURCE = 16,
     RT_MAX_DIAG = 64,
 };
+
+/* Where byte `at` of a text stands: line and column from 1, the column in characters. */
+void rt_text_place(const char *text, size_t at, int *line, int *col);
 
 enum rt_mode { RT_LOCAL, RT_PROMPT, RT_HIDDEN, RT_REFUSE };
 const char *rt_mode_str(enum rt_mode m); /* "local", "prompt", "hidden", "refuse" */

@@ -309,9 +309,13 @@ static size_t count(struct rt_compiler *c)
                      "no 'rules'; a policy under which nothing leaves has rules: []");
         if (rules != NULL && rules->kind != RT_YAML_SEQ)
             rt_error(c, rules, "'rules' takes a list: - name: …");
-        n += rules != NULL ? (size_t)rules->n : 0;
-        if (rules != NULL && n > RT_MAX_RULE) {
-            rt_error(c, rules, "%zu rules; a policy has at most %d", n, RT_MAX_RULE);
+        for (const struct rt_yaml *v = rules_of(c, s); v != NULL; v = v->next) {
+            if (n++ < RT_MAX_RULE)
+                continue;
+            rt_error(c, v,
+                     "more than %d rules in one policy, all its files together; this is the first "
+                     "too many",
+                     RT_MAX_RULE);
             return 0;
         }
     }

@@ -90,6 +90,17 @@ bool rt_text_clean(const char *s, size_t n, bool newline, int *line, int *col, c
     return true;
 }
 
+void rt_text_place(const char *text, size_t at, int *line, int *col)
+{
+    size_t start = 0;
+
+    *line = *col = 1;
+    for (const char *nl; (nl = memchr(text + start, '\n', at - start)) != NULL; ++*line)
+        start = (size_t)(nl - text) + 1;
+    for (; start < at; start++)
+        *col += ((unsigned char)text[start] & 0xC0) != 0x80;
+}
+
 const char *rt_show(const char *s, size_t n, char buf[RT_SHOW_BYTES])
 {
     enum { MAX_CHARS = 40 };
@@ -143,12 +154,15 @@ static int distance(const char *a, const char *b)
     return row[na % 3][nb];
 }
 
-const char *rt_nearest(const char *s, const char *(*next)(const void *ctx, int i), const void *ctx)
+const char *rt_nearest(const struct rt_compiler *c, const char *s,
+                       const char *(*next)(const void *ctx, int i), const void *ctx)
 {
     size_t len = strlen(s);
     int best = len < 4 ? 2 : len < 9 ? 3 : 4; /* one more than is still taken for a misspelling */
     const char *found = NULL, *cand;
 
+    if (c->d->n == RT_MAX_DIAG)
+        return NULL;
     for (int i = 0; (cand = next(ctx, i)) != NULL; i++) {
         int d = distance(s, cand);
         if (d < best) {

@@ -188,10 +188,11 @@ static const char *next_word(const void *ctx, int i)
     return w->buf[i];
 }
 
-static const char *near(const char *s, const char *choices, char buf[][RT_MAX_NAME_BYTES + 1])
+static const char *near(struct rt_compiler *c, const char *s, const char *choices,
+                        char buf[][RT_MAX_NAME_BYTES + 1])
 {
     struct words w = {choices, buf};
-    return rt_nearest(s, next_word, &w);
+    return rt_nearest(c, s, next_word, &w);
 }
 
 bool rt_take_choice(struct rt_compiler *c, const struct rt_yaml *n, const char *what,
@@ -209,7 +210,7 @@ bool rt_take_choice(struct rt_compiler *c, const struct rt_yaml *n, const char *
             return true;
         }
     }
-    const char *hint = near(n->text, choices, buf);
+    const char *hint = near(c, n->text, choices, buf);
     rt_error(c, n, "%s must be one of %s, not %s%s%s%s", what, choices,
              rt_show(n->text, n->len, show), hint != NULL ? "; did you mean '" : "",
              hint != NULL ? hint : "", hint != NULL ? "'?" : "");
@@ -220,7 +221,7 @@ void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, const char
                     const char *choices)
 {
     char show[RT_SHOW_BYTES], buf[MAX_WORDS][RT_MAX_NAME_BYTES + 1];
-    const char *hint = near(key->text, choices, buf);
+    const char *hint = near(c, key->text, choices, buf);
 
     if (hint != NULL)
         rt_error(c, key, "unknown key %s in %s; did you mean '%s'?",

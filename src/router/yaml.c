@@ -10,7 +10,6 @@
 enum {
     MAX_DEPTH = 16,
     MAX_NODES = 1 << 19, /* 8192 rules of 64 nodes */
-    MAX_ENTRIES = 16384, /* of one list */
     MAX_KEYS = 128,      /* of one mapping; bounds the check for duplicates too */
 };
 
@@ -25,6 +24,9 @@ struct builder {
     int end_line, end_col; /* of the text */
     struct rt_yaml *root;
 };
+
+#define TOO_MANY_RULES "more than 8192 rules in one policy; this is the first too many"
+#define TOO_MANY_ENTRIES "more than 8192 entries in one list; this is the first too many"
 
 static int refuse(struct builder *b, const yaml_event_t *ev, int code, const char *what)
 {
@@ -49,6 +51,12 @@ static int add_key(struct builder *b, const yaml_event_t *ev, const struct rt_ya
     }
     b->key[b->depth - 1] = key;
     return 0;
+}
+
+/* By its key alone: a list of this name further in is a mistake of its own. */
+static bool is_rules(const struct rt_yaml *n)
+{
+    return n->key != NULL && strcmp(n->key->text, "rules") == 0;
 }
 
 /* Hangs a new node below the innermost collection (or takes it as that mapping's next key). */
@@ -87,8 +95,8 @@ static int add_node(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind
         n->key = b->key[top];
         b->key[top] = NULL;
     }
-    if (in->n == MAX_ENTRIES)
-        return refuse(b, ev, BASE_ELIMIT, "more than 16384 entries in one list");
+    if (in->n == RT_MAX_RULE) /* the longest list that there is */
+        return refuse(b, ev, BASE_ELIMIT, is_rules(in) ? TOO_MANY_RULES : TOO_MANY_ENTRIES);
     if (b->last[top] == NULL)
         in->child = n;
     else
@@ -186,18 +194,63 @@ static int syntax_error(struct builder *b)
     return BASE_EFORMAT;
 }
 
-int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, struct rt_diags *d,
-                  struct rt_yaml **root)
+/* libyaml takes microseconds for a rule, so that the first too many is looked for in the lines of a
+ * plain list under `rules:` before. A line that begins so within a text is taken for a rule as well:
+ * no text of a policy is as long as to hold thousands of them. */
+static bool too_many_rules(const char *text, size_t len, size_t *at)
+{
+    int n = 0;
+    size_t indent = SIZE_MAX; /* of the list's dashes; SIZE_MAX: none yet */
+    bool inside = false;
+
+    for (size_t i = 0, next; i < len; i = next) {
+        const char *line = text + i, *nl = memchr(line, '\n', len - i);
+        size_t n_line = nl != NULL ? (size_t)(nl - line) : len - i, in = 0;
+        next = i + n_line + 1;
+        while (in < n_line && line[in] == ' ')
+            in++;
+        if (in == n_line || line[in] == '#')
+            continue;
+        bool dash = line[in] == '-' && (in + 1 == n_line || line[in + 1] == ' ');
+        if (in == 0 && !dash) {
+            inside = n_line >= 6 && memcmp(line, "rules:", 6) == 0;
+            continue;
+        }
+        if (!inside || !dash)
+            continue;
+        if (indent == SIZE_MAX)
+            indent = in;
+        if (in == indent && ++n > RT_MAX_RULE) {
+            *at = i + in;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int refuse_at(struct rt_diags *d, const char *text, size_t at, const char *what)
+{
+    int line, col;
+    rt_text_place(text, at, &line, &col);
+    rt_diag_add(d, false, line, col, "%s", what);
+    return BASE_ELIMIT;
+}
+
+int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, size_t most,
+                  struct rt_diags *d, struct rt_yaml **root)
 {
     struct builder b = {.arena = a, .d = d};
     int line, col, err = 0;
     const char *what;
+    size_t at;
 
     *root = NULL;
-    if (len > RT_MAX_TEXT_BYTES) {
-        rt_diag_add(d, false, 1, 1, "%zu bytes; a policy has at most %d", len, RT_MAX_TEXT_BYTES);
-        return BASE_ELIMIT;
-    }
+    if (too_many_rules(text, len < most ? len : most, &at))
+        return refuse_at(d, text, at, TOO_MANY_RULES);
+    if (len > most)
+        return refuse_at(d, text, most,
+                         "a policy has at most 2097152 bytes (2 MiB), all its files together; this "
+                         "is the first too many");
     if (!rt_text_clean(text, len, true, &line, &col, &what)) {
         rt_diag_add(d, false, line, col, "the text holds %s", what);
         return BASE_EFORMAT;

@@ -9,6 +9,7 @@ ROUTER_TESTS = \
 	tests/router/test_numbers \
 	tests/router/test_odd \
 	tests/router/test_language \
+	tests/router/test_limits \
 	tests/router/test_policy \
 	tests/router/test_random
 check_PROGRAMS += $(ROUTER_TESTS)
@@ -70,6 +71,10 @@ tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_language_SOURCES = tests/router/test_language.c
 tests_router_test_language_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_limits_SOURCES = tests/router/test_limits.c
+tests_router_test_limits_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_limits_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_random_SOURCES = tests/router/test_random.c
 tests_router_test_random_CFLAGS = $(TEST_CFLAGS)

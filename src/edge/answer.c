@@ -152,6 +152,7 @@ static void token_seen(struct edge_req *r, unsigned tier)
     a->last_us = base_clock_mono_us();
     if (a->first_us == 0) {
         a->first_us = a->last_us;
+        a->first_bytes = r->released_bytes;
         edge_metrics_first_token(&r->e->metrics, a->first_us - r->start_us);
     }
     a->tier |= tier;

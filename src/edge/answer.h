@@ -21,6 +21,7 @@ struct edge_answer {
     int prompt_tok_cloud;      /* as the prompt target counted; 0: it did not say */
     int cached_tok;            /* of the prompt: the engine did not compute them again */
     int64_t first_us, last_us; /* monotonic; 0: no token yet */
+    uint64_t first_bytes;      /* released when the first token came */
     bool begun;                /* the client has got headers: no other status can be given */
     bool role_sent;
     struct eng_text *decode; /* made when the first token comes */

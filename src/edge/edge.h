@@ -8,6 +8,7 @@
 #include "edge/caller.h"
 #include "edge/config.h"
 #include "edge/metrics.h"
+#include "edge/outlook.h"
 #include "edge/policy.h"
 #include "edge/share.h"
 #include "engine/sched.h"
@@ -53,6 +54,7 @@ struct edge {
     struct edge_device *device;
     struct edge_usage *usage;
     struct edge_share share;
+    struct edge_outlook outlook; /* of the targets */
     struct rt_detect *detect;
 
     struct edge_uplink *uplink; /* NULL: nothing can leave */

@@ -256,6 +256,34 @@ static int vehicle(struct edge_req *r)
     return rc;
 }
 
+static double known_real(const struct rt_target_link *l, enum rt_fact_id id)
+{
+    const struct rt_value *v = rt_link_c(l, id);
+    return v->have ? v->r : 0;
+}
+
+static struct edge_wire wire_of(const struct rt_target_link *l)
+{
+    return (struct edge_wire){.rtt_ms = known_real(l, RT_F_LINK_RTT_MS),
+                              .up_kbps = known_real(l, RT_F_LINK_UP_KBPS)};
+}
+
+/* Times of a target, over its link as it is now. One that is down takes for ever. */
+static void link_predict(struct edge_req *r, struct rt_target_link *l)
+{
+    const struct rt_value *state = rt_link_c(l, RT_F_LINK_STATE);
+    const struct edge_wire wire = wire_of(l);
+    double first_ms, total_ms;
+    if (state->have && strcmp(state->s, "down") == 0)
+        return;
+    edge_outlook_get(&r->e->outlook, r->start_us, l->target, &wire, r->n_prompt, r->max_new,
+                     &first_ms, &total_ms);
+    if (first_ms >= 0)
+        *rt_link(l, RT_F_LINK_FIRST_MS) = (struct rt_value){.have = true, .i = (int64_t)first_ms};
+    if (total_ms >= 0)
+        *rt_link(l, RT_F_LINK_TOTAL_MS) = (struct rt_value){.have = true, .i = (int64_t)total_ms};
+}
+
 /* What the vehicle says of its modem holds for all targets, while it is fresh. */
 static void link_add(struct edge_req *r, struct rt_target_link *l)
 {
@@ -268,6 +296,7 @@ static void link_add(struct edge_req *r, struct rt_target_link *l)
         if (v.have && v.age_ms <= EDGE_SIGNAL_LINK_MS)
             *rt_link(l, said[i]) = v;
     }
+    link_predict(r, l);
     if (r->turn.known || r->turn.is_first)
         *rt_link(l, RT_F_HISTORY_SEEN) =
             (struct rt_value){.have = true, .b = edge_history_seen(r, l->target)};
@@ -302,6 +331,27 @@ static int links_copy(struct edge_req *r)
     r->facts.link = copy;
     r->facts.n_link = n;
     return 0;
+}
+
+void edge_facts_learn(struct edge_req *r)
+{
+    const struct edge_answer *a = &r->answer;
+    /* Whole answers that the target alone has given. */
+    if (!r->completed || r->left_us == 0 || r->fallback_why[0] != '\0' ||
+        a->first_us < r->left_us || r->route != r->dec.route.mode)
+        return;
+    for (int i = 0; i < r->facts.n_link; i++) {
+        const struct rt_target_link *l = &r->facts.link[i];
+        if (strcmp(l->target, r->dec.route.target) != 0)
+            continue;
+        const struct edge_wire wire = wire_of(l);
+        const struct edge_took took = {.n_prompt = r->n_prompt,
+                                       .n_answer = a->n_tok,
+                                       .bytes = (double)a->first_bytes,
+                                       .first_ms = (double)(a->first_us - r->left_us) / 1e3,
+                                       .answer_ms = (double)(a->last_us - a->first_us) / 1e3};
+        edge_outlook_add(&r->e->outlook, a->last_us, l->target, r->route, &wire, &took);
+    }
 }
 
 int edge_facts_gather(struct edge_req *r)

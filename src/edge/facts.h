@@ -16,4 +16,7 @@ int edge_facts_classes(struct edge_req *r, struct api_error *e) BASE_MUST_CHECK;
  * facts as the decision. Errors: BASE_ENOMEM. */
 int edge_facts_gather(struct edge_req *r) BASE_MUST_CHECK;
 
+/* What r's target took, for the predictions of later requests; at r's end. */
+void edge_facts_learn(struct edge_req *r);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* The second look: the decision is taken again from the same facts, and must be the same. */
@@ -88,6 +89,7 @@ int edge_gate_open(struct edge_up_req **out, struct edge_req *r, const struct ed
         edge_uplink_drop(q);
         return base_err_set(err, rc, "gate", "the uplink took no release: %s", base_code_str(rc));
     }
+    r->left_us = base_clock_mono_us();
     *out = q;
     return 0;
 }

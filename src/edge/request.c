@@ -92,6 +92,7 @@ static void req_end(struct edge_req *r, enum edge_result result, int http_status
     edge_metrics_total(&e->metrics, total_us);
     edge_history_record(r);
     edge_own_count(r);
+    edge_facts_learn(r);
     edge_shadow_count(r);
     edge_dlog_write(e->dlog, r, result, http_status);
     base_log_info("request",

@@ -65,6 +65,7 @@ struct edge_req {
     struct edge_req *wait_next;
 
     struct edge_answer answer;
+    int64_t left_us;         /* monotonic: the gate opened for it, the last time; 0: never */
     uint64_t released_bytes; /* through the gate */
     uint64_t out_bytes;      /* less what the uplink says never left the car */
     bool ended, completed;   /* answered or gone; with a whole answer */

@@ -3,13 +3,14 @@
 protocol (proto/ipc), writes down all it gets, and answers as its "configuration" (JSON) says.
 
 {"log": FILE, "targets": [..], "answer": [[step, arg], ...]}; steps: head STATUS, data TEXT, sent BYTES
-(to be said at the end; else all that came), close CODE, die, garbage, wait_cancel. The steps run when a request's body has ended, or with "on": "data" when its
+(to be said at the end; else all that came), link [TARGET, STATE, RTT_US], wait MS, close CODE, die, garbage, wait_cancel. The steps run when a request's body has ended, or with "on": "data" when its
 first bytes have come."""
 import json
 import os
 import socket
 import struct
 import sys
+import time
 
 RELEASE, DATA, END, CANCEL, HEAD, CLOSED, LINK, READY = range(1, 9)
 KEYS = {RELEASE: ["decision_id", "policy_hash", "rule", "target", "classes", "mode", "max_bytes",
@@ -117,6 +118,10 @@ class Uplink:
                 self.send(CLOSED, ident, arg, self.n_data.get(ident, 0), 1, "as told")
             elif step == "sent":
                 self.n_data[ident] = arg
+            elif step == "link":
+                self.send(LINK, 0, *arg)
+            elif step == "wait":
+                time.sleep(arg / 1000)
             elif step == "die":
                 os._exit(3)
             elif step == "garbage":

@@ -107,6 +107,29 @@ def test_release_record_and_body():
         assert "metadata" not in o and "user" not in o and "trip" not in body, body
 
 
+def test_the_target_s_times_are_predicted():
+    slow = [["link", ["cloud", 1, 20000]], ["head", 200], ["wait", 200], ["data", sse("Ro")],
+            ["wait", 300], ["data", sse("me") + sse(None, "stop")],
+            ["data", sse(usage={"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13})],
+            ["data", "data: [DONE]\n\n"], ["close", 0]]
+    policy = POLICY.replace("rules:\n", "rules:\n  - name: too-slow\n    when: { link.total_ms: { gt: 900 } }\n"
+                            "    route: refuse\n    target: cloud\n")
+    with wp.Folder() as f:
+        g = Gate(f, slow, policy=policy)
+
+        def times(n):
+            ask(g, max_tokens=n)
+            d = g.edge.decisions()[-1]
+            at = d["facts"]["links"]["cloud"]
+            return d["decision"]["rule"], at.get("link.first_token_ms"), at.get("link.total_ms")
+
+        for i in range(4):  # the first had no round trip yet, and does not count
+            eq(times(4), ("to-cloud", None, None), f"answer {i}")
+        rule, first, total = times(4)
+        assert rule == "to-cloud" and 200 <= first < 600 and 280 <= total - first < 700, (first, total)
+        eq(times(60)[0], "too-slow", "a long answer would take too long")
+
+
 def test_start_is_clean():
     with wp.Folder() as f:
         g = Gate(f, GOOD)

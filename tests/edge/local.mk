@@ -6,3 +6,9 @@ tests_edge_test_state_SOURCES = tests/edge/test_state.c \
 tests_edge_test_state_CFLAGS = $(TEST_CFLAGS) $(JANSSON_CFLAGS)
 tests_edge_test_state_LDADD = $(STORE_LIBS) $(ROUTER_LIBS) $(NETLOCAL_LIBS) $(JANSSON_LIBS) $(BASE_LIBS) \
 	$(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/edge/test_outlook
+TESTS += tests/edge/test_outlook
+tests_edge_test_outlook_SOURCES = tests/edge/test_outlook.c src/edge/outlook.c src/edge/outlook.h
+tests_edge_test_outlook_CFLAGS = $(TEST_CFLAGS)
+tests_edge_test_outlook_LDADD = $(CMOCKA_LIBS)

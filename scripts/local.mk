@@ -47,6 +47,7 @@ EXTRA_DIST += .ci/run adapters debian/control policies proto \
 	scripts/lib/gguf_shuffle.py \
 	scripts/lib/llamacpp.sh \
 	scripts/lib/json_schema.py \
+	scripts/lib/mcdc.py \
 	scripts/lib/mixed_texts.py \
 	scripts/lib/quickstart.py \
 	scripts/lib/random_gguf.py \

@@ -11,7 +11,8 @@ ROUTER_TESTS = \
 	tests/router/test_language \
 	tests/router/test_limits \
 	tests/router/test_policy \
-	tests/router/test_random
+	tests/router/test_random \
+	tests/router/test_shown
 check_PROGRAMS += $(ROUTER_TESTS)
 TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py tests/router/test_ctl_tools.py \
 	tests/router/test_first_policy.py
@@ -50,7 +51,11 @@ tests_router_test_numbers_SOURCES = tests/router/test_numbers.c tests/router/ric
 tests_router_test_numbers_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_numbers_LDADD = $(ROUTER_TEST_LIBS)
 
-tests_router_test_odd_SOURCES = tests/router/test_odd.c tests/router/rich_policy.h
+tests_router_test_shown_SOURCES = tests/router/test_shown.c tests/router/rich_policy.h tests/router/tried.h
+tests_router_test_shown_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_shown_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_odd_SOURCES = tests/router/test_odd.c tests/router/rich_policy.h tests/router/tried.h
 tests_router_test_odd_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_odd_LDADD = $(ROUTER_TEST_LIBS)
 

@@ -1,4 +1,4 @@
-/* A policy that has one of everything, for tests that break it. */
+/* Policies that have one of everything, for tests that break them. */
 #ifndef TESTS_ROUTER_RICH_POLICY_H
 #define TESTS_ROUTER_RICH_POLICY_H
 
@@ -26,7 +26,8 @@ static const char rich[] =
     "share: { edge: 0.7, over: 50, moves: [{ rule: r, fact: confidence, min: 0.2, max: 0.9 }] }\n"
     "rules:\n"
     "  - name: odd\n"
-    "    when: { any: [{ all: [{ engine.local_ms: { between: [2, 9] } }] }, { request.tools: true },\n"
+    "    when: { any: [{ all: [{ engine.local_ms: { between: [2, 9] } }] }, { request.tools: true "
+    "},\n"
     "            { not: { data.history: { all: [a, c.*] } } }], caller: { in: [nav, other] } }\n"
     "    route: local\n"
     "  - { name: r, when: { data.class: { only: [c.x, c.*] }, confidence: { lt: 0.5 },\n"
@@ -36,5 +37,32 @@ static const char rich[] =
     "  - { name: s, when: { data.class: { only: [a] } }, route: prompt, target: cloud }\n"
     "  - { name: t, when: { data.class: { only: [c.y] }, link.metered: false }, route: prompt,\n"
     "      target: home, fallback: refuse }\n";
+
+/* Conditions of every kind, for facts of every type. */
+static const char asking[] =
+    "waypost_policy: 1\n"
+    "version: asking\n"
+    "targets: { cloud: { modes: [prompt, hidden] } }\n"
+    "signals: { Vehicle.Open: { type: boolean }, Vehicle.Gear: { type: integer },\n"
+    "           Vehicle.Mode: { type: text, unit: name, max_age_ms: 100 } }\n"
+    "rules:\n"
+    "  - { name: a, route: local, when: { request.prompt_tokens: { ge: 3, lt: 9 } } }\n"
+    "  - { name: b, route: local, when: { request.prompt_tokens: { between: [20, 30] } } }\n"
+    "  - { name: c, route: local, when: { request.prompt_tokens: { in: [40, 41] } } }\n"
+    "  - { name: d, route: local, when: { request.language: de } }\n"
+    "  - { name: e, route: local, when: { request.language: { not: en }, caller.seat: driver } }\n"
+    "  - { name: f, route: local, when: { request.language: { in: [fr, it] } } }\n"
+    "  - { name: g, route: refuse, when: { request.tools: true, vehicle.moving: { not: true } } }\n"
+    "  - { name: h, route: local, when: { Vehicle.Gear: { gt: 2, le: 5 }, Vehicle.Mode: sport } }\n"
+    "  - { name: i, route: local, when: { Vehicle.Open: false, engine.temperature: { gt: -4.5 } } "
+    "}\n"
+    "  - name: j\n"
+    "    when: { any: [{ data.history: { any: [x.*, \"*\"] } }, { not: { any: [{ caller: z },\n"
+    "            { engine.queue: { lt: 2 } }] } }], data.class: { only: [public.a] } }\n"
+    "    route: prompt\n"
+    "    target: cloud\n"
+    "  - { name: k, route: hidden, target: cloud, layer: 3, dtype: i8, tail: cloud, when: {\n"
+    "      data.class: { only: [public.b.*] }, link.state: { in: [up, unknown] },\n"
+    "      link.up_kbps: { ge: 100.5 }, link.metered: false } }\n";
 
 #endif

@@ -4,7 +4,7 @@ dist_man_MANS = docs/man/waypostctl.1
 EXTRA_DIST += docs README.md CHANGELOG.md CONTRIBUTING.md LICENSE
 if !ENGINE_ONLY
 dist_man_MANS += docs/man/waypost-cloud-stub.8 docs/man/waypost-edge.8 docs/man/waypost-uplink.8
-dist_doc_DATA = README.md CHANGELOG.md docs/cabin.md docs/confidence.md docs/configuration.md docs/first-policy.md docs/ledger.md docs/policy-facts.md \
+dist_doc_DATA = README.md CHANGELOG.md docs/cabin.md docs/confidence.md docs/configuration.md docs/first-policy.md docs/ledger.md docs/policy-codes.md docs/policy-facts.md \
 	docs/policy.md docs/policy-life.md docs/schemas.md docs/threat-model.md
 examplesdir = $(docdir)/examples
 dist_examples_DATA = docs/examples/edge.conf docs/examples/stub.conf docs/examples/uplink.conf \

@@ -22,6 +22,7 @@ static const char help[] =
     "       waypostctl policy reach FILE [--json]\n"
     "       waypostctl policy diff FILE OTHER [--all] [--effort N] [--json] [--color=...]\n"
     "       waypostctl policy facts\n"
+    "       waypostctl policy codes\n"
     "       waypostctl policy keygen|sign|verify --help\n"
     "\n"
     "check    compiles FILE and prints every mistake as FILE:LINE:COLUMN.\n"
@@ -45,6 +46,7 @@ static const char help[] =
     "         exit status 1 if there are any, 3 if --effort (conditions to evaluate) was not "
     "enough.\n"
     "facts    prints the table of facts that a policy can ask about.\n"
+    "codes    prints the table of what check can find, by its codes.\n"
     "\n"
     "Facts are given as NAME=VALUE (data.class takes a comma-separated list, NAME@TARGET=VALUE\n"
     "speaks of one target's link) or as a JSON object\n"
@@ -119,6 +121,7 @@ static const struct {
     {"reach", reach, 1, 1, TAKES(JSON)},
     {"diff", ctl_policy_diff, 2, 2, TAKES(JSON) | TAKES(ALL) | TAKES(EFFORT) | TAKES(COLOUR)},
     {"facts", ctl_policy_facts, 0, 0, 0},
+    {"codes", ctl_policy_codes, 0, 0, 0},
 };
 enum { N_COMMAND = sizeof commands / sizeof commands[0] };
 

@@ -31,6 +31,7 @@ struct ctl_policy_args {
 int ctl_policy_check(const struct ctl_policy_args *a);
 int ctl_policy_explain(const struct ctl_policy_args *a);
 int ctl_policy_facts(const struct ctl_policy_args *a);
+int ctl_policy_codes(const struct ctl_policy_args *a);
 int ctl_policy_diff(const struct ctl_policy_args *a);
 int ctl_policy_simulate(const struct ctl_policy_args *a);
 int ctl_policy_tune(const struct ctl_policy_args *a);

@@ -44,11 +44,11 @@ static json_t *diagnostic(const char *path, const char *text, size_t len, const 
     const char *slash = strrchr(path, '/'), *base = slash != NULL ? slash + 1 : path;
     bool other = d->file[0] != '\0' && strcmp(d->file, base) != 0; /* its text is not at hand */
     (void)rt_scalar_at(text, other ? 0 : len, d->line, d->col, &from, &to);
-    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file",
+    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:{s:o, s:o}}", "file",
                      other ? d->file : path, "line", d->line, "column", d->col, "severity",
-                     d->warning ? "warning" : "error", "source", "waypost", "message", d->msg,
-                     "suggestion", suggestion(d->msg), "range", "start",
-                     position(text, from, d->line), "end", position(text, to, d->line));
+                     d->warning ? "warning" : "error", "code", rt_code_str(d->code), "source",
+                     "waypost", "message", d->msg, "suggestion", suggestion(d->msg), "range",
+                     "start", position(text, from, d->line), "end", position(text, to, d->line));
 }
 
 static int print_json(const char *path, const char *text, size_t len, const struct rt_policy *p,
@@ -70,6 +70,17 @@ static int print_json(const char *path, const char *text, size_t len, const stru
         json_object_set_new(root, "rules", json_integer(rt_policy_n_rule(p)));
     }
     return ctl_policy_print_json(root);
+}
+
+int ctl_policy_codes(const struct ctl_policy_args *a)
+{
+    struct base_buf out;
+    (void)a;
+    base_buf_init(&out, 1 << 16);
+    out.err = rt_codes_reference(&out);
+    int rc = ctl_policy_print(&out);
+    base_buf_fini(&out);
+    return rc;
 }
 
 int ctl_policy_check(const struct ctl_policy_args *a)

@@ -158,7 +158,7 @@ static void check_classes(struct rt_compiler *c, uint32_t at)
             if (t[i].fact != t[k].fact ||
                 (!at_odds(c->p, &t[i], &t[k]) && !at_odds(c->p, &t[k], &t[i])))
                 continue;
-            rt_diag_add(c->d, false, t[i].line, t[i].col,
+            rt_diag_add(c->d, RT_C_CONTRADICTION, t[i].line, t[i].col,
                         "this can never hold: it contradicts what the same condition asks of %s "
                         "in line %d",
                         rt_info(c->p, t[i].fact)->name, t[k].line);
@@ -185,7 +185,7 @@ static void check_values(struct rt_compiler *c, uint32_t at)
                 narrow(&span[t->fact], t, as_number(&t->val, type));
             if (pass == 0 ? empty_span(&span[t->fact], type)
                           : leaves_nothing(c, t, &span[t->fact], type)) {
-                rt_diag_add(c->d, false, t->line, t->col,
+                rt_diag_add(c->d, RT_C_CONTRADICTION, t->line, t->col,
                             "this can never hold: it contradicts what the same condition asks of "
                             "%s elsewhere",
                             rt_info(c->p, t->fact)->name);

@@ -71,7 +71,8 @@ static void take_permit(struct rt_compiler *c, const struct rt_yaml *n, struct r
     if (map)
         rt_check_keys(c, n, "a permission", PERMIT_KEYS);
     if (mode == NULL) {
-        rt_error(c, n, "a permission names a mode: { mode: prompt, target: cloud }");
+        rt_tell(c, n, RT_C_MISSING_KEY,
+                "a permission names a mode: { mode: prompt, target: cloud }");
         return;
     }
     if (!rt_take_choice(c, mode, "a mode that is permitted", "prompt|hidden", &which))
@@ -85,7 +86,7 @@ static void take_permit(struct rt_compiler *c, const struct rt_yaml *n, struct r
         for (int i = 0; i < c->p->n_target; i++)
             there |= (uint64_t)(strcmp(c->p->target[i].d.where, where->text) == 0) << i;
         if (there == 0)
-            rt_warn(c, where, "no target is in '%s'", where->text);
+            rt_tell(c, where, RT_C_EMPTY_WHERE, "no target is in '%s'", where->text);
         some &= there;
     }
     if (which == 0)
@@ -102,9 +103,9 @@ static void take_permits(struct rt_compiler *c, const struct rt_yaml *n, struct 
         for (const struct rt_yaml *v = n->child; v != NULL; v = v->next)
             take_permit(c, v, to);
     } else if (n->kind != RT_YAML_SCALAR) {
-        rt_error(c, n,
-                 "what a class permits is none, any, or a list: [{ mode: prompt, target: "
-                 "cloud }]");
+        rt_tell(c, n, RT_C_WRONG_SHAPE,
+                "what a class permits is none, any, or a list: [{ mode: prompt, target: "
+                "cloud }]");
     } else if (rt_take_choice(c, n, "what a class permits", "none|any", &which) && which == 1) {
         *to = all_pairs(c->p);
     }
@@ -149,7 +150,7 @@ static const struct rt_node *covering(const struct rt_node *at, int n, const cha
 static void add_node(struct rt_compiler *c, const struct rt_node *node)
 {
     if (n_node(c) >= MAX_NODE) {
-        rt_diag_add(c->d, false, node->line, node->col, "more than %d different data classes",
+        rt_diag_add(c->d, RT_C_LIMIT, node->line, node->col, "more than %d different data classes",
                     MAX_NODE);
         c->err = BASE_ELIMIT;
         return;
@@ -199,10 +200,10 @@ static void check_override(struct rt_compiler *c, const struct rt_yaml *n,
 
     if (by == NULL || by->overridable || within(now->permits, above->permits))
         return;
-    rt_error(c, n,
-             "class '%s' would permit more than '%s' does in '%s', line %d; a file that includes "
-             "another can only permit less, unless that class says 'overridable: true'",
-             now->name, by->name, c->src[by->src].name, by->line);
+    rt_tell(c, n, RT_C_NOT_OVERRIDABLE,
+            "class '%s' would permit more than '%s' does in '%s', line %d; a file that includes "
+            "another can only permit less, unless that class says 'overridable: true'",
+            now->name, by->name, c->src[by->src].name, by->line);
 }
 
 static void take_class(struct rt_compiler *c, const struct rt_yaml *n, const struct rt_node *old,
@@ -217,7 +218,8 @@ static void take_class(struct rt_compiler *c, const struct rt_yaml *n, const str
     if (!rt_take_glob(c, n->key, false, &it))
         return;
     if (it.subtree) {
-        rt_error(c, n->key, "a class stands for all below it; write it without '.*'");
+        rt_tell(c, n->key, RT_C_BAD_CLASS,
+                "a class stands for all below it; write it without '.*'");
         return;
     }
     node.str = it.val.str;
@@ -225,7 +227,7 @@ static void take_class(struct rt_compiler *c, const struct rt_yaml *n, const str
     if (map)
         rt_check_keys(c, n, "a class", CLASS_KEYS);
     if (permits == NULL)
-        rt_error(c, n, "a class needs 'permits': none, any, or a list of modes");
+        rt_tell(c, n, RT_C_MISSING_KEY, "a class needs 'permits': none, any, or a list of modes");
     else
         take_permits(c, permits, &node.permits);
     if (map && (over = rt_key(n, "overridable")) != NULL)
@@ -258,7 +260,7 @@ static void take_source(struct rt_compiler *c)
     if (n == NULL)
         return;
     if (n->kind != RT_YAML_MAP) {
-        rt_error(c, n, "'classes' takes names: public.media: [prompt]");
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "'classes' takes names: public.media: [prompt]");
         return;
     }
     /* What was there before this file, by which it is measured. */

@@ -40,7 +40,7 @@ void rt_check_keys(struct rt_compiler *c, const struct rt_yaml *map, const char 
 {
     for (const struct rt_yaml *v = map->child; v != NULL; v = v->next) {
         if (!listed(v->key->text, choices))
-            rt_unknown_key(c, v->key, where, choices);
+            rt_unknown_key(c, v->key, RT_C_UNKNOWN_KEY, where, choices);
     }
 }
 
@@ -75,12 +75,14 @@ static void compile_head(struct rt_compiler *c)
 
     rt_check_keys(c, root, "a policy", TOP_KEYS);
     if (lang == NULL || lang != root->child)
-        rt_error(c, lang != NULL ? lang->key : root, "a policy starts with 'waypost_policy: 1'");
+        rt_tell(c, lang != NULL ? lang->key : root, RT_C_NO_POLICY,
+                "a policy starts with 'waypost_policy: 1'");
     if (lang != NULL)
         rt_take_int(c, lang, "waypost_policy, the version of the language,", LANGUAGE, LANGUAGE,
                     &n);
     if (version == NULL)
-        rt_error(c, root, "no 'version': give the file one, such as version: \"2026-11-23.1\"");
+        rt_tell(c, root, RT_C_MISSING_KEY,
+                "no 'version': give the file one, such as version: \"2026-11-23.1\"");
     else if (rt_take_name(c, version, "version"))
         c->p->version = rt_keep(c, version->text, version->len);
 }
@@ -109,7 +111,8 @@ static void check_targets(struct rt_compiler *c)
         if (t->used)
             continue;
         rt_in_source(c, t->src);
-        rt_diag_add(c->d, true, t->line, t->col, "no rule uses target '%s'", t->d.name);
+        rt_diag_add(c->d, RT_C_UNUSED_TARGET, t->line, t->col, "no rule uses target '%s'",
+                    t->d.name);
     }
 }
 
@@ -122,7 +125,7 @@ static void check_own(struct rt_compiler *c)
         if (!state || rt_policy_uses(c->p, (enum rt_fact_id)(RT_N_FACT + i)))
             continue;
         rt_in_source(c, c->own_at[i].src);
-        rt_diag_add(c->d, true, c->own_at[i].line, c->own_at[i].col,
+        rt_diag_add(c->d, RT_C_UNUSED_STATE, c->own_at[i].line, c->own_at[i].col,
                     "no rule asks after '%s', so it limits nothing", f->name);
     }
 }
@@ -153,7 +156,7 @@ static void check_guard(struct rt_compiler *c, const struct rt_rule *guard)
             if (!rt_leaves(p->rule[r].route.mode) || asks_directly(p, &p->rule[r], t->fact))
                 continue;
             rt_in_source(c, guard->src);
-            rt_diag_add(c->d, true, t->line, t->col,
+            rt_diag_add(c->d, RT_C_WEAK_GUARD, t->line, t->col,
                         "rule '%s' guards only while %s is known, and '%s' in line %d leaves "
                         "without asking for it",
                         guard->name, rt_info(p, t->fact)->name, p->rule[r].name, p->rule[r].line);

@@ -7,7 +7,7 @@
 /* ---- text.c: diagnostics and strings ---- */
 
 /* Findings are added under d->file. */
-void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char *fmt, ...)
+void rt_diag_add(struct rt_diags *d, enum rt_code code, int line, int col, const char *fmt, ...)
     BASE_PRINTF(5, 6);
 void rt_diag_sort(struct rt_diags *d);
 
@@ -71,8 +71,9 @@ void rt_in_source(struct rt_compiler *c, int at);
 const char *rt_nearest(const struct rt_compiler *c, const char *s,
                        const char *(*next)(const void *ctx, int i), const void *ctx);
 
-#define rt_error(c, node, ...) rt_diag_add((c)->d, false, (node)->line, (node)->col, __VA_ARGS__)
-#define rt_warn(c, node, ...) rt_diag_add((c)->d, true, (node)->line, (node)->col, __VA_ARGS__)
+/* Whether it is an error or a warning is the code's. */
+#define rt_tell(c, node, code, ...) \
+    rt_diag_add((c)->d, code, (node)->line, (node)->col, __VA_ARGS__)
 
 /* policy.c. Interns; RT_STR_NONE (and c->err) when out of memory. */
 uint32_t rt_str_add(struct rt_compiler *c, const char *s, size_t n);
@@ -111,8 +112,8 @@ bool rt_take_choice(struct rt_compiler *c, const struct rt_yaml *n, const char *
 /* A class or "x.*"; star: whether "*" is one. */
 bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, struct rt_item *out);
 /* Error with a suggestion if one is near. choices: "a|b|c". */
-void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, const char *where,
-                    const char *choices);
+void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, enum rt_code code,
+                    const char *where, const char *choices);
 
 /* compile.c. NULL also if map is no mapping, which is reported where it is read. */
 const struct rt_yaml *rt_key(const struct rt_yaml *map, const char *key);

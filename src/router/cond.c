@@ -62,8 +62,9 @@ static void leaf(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op op, 
 static void leaf_not(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 {
     if (n->kind == RT_YAML_SEQ) {
-        rt_error(c, n, "%s: 'not' takes one value; for several write not: { %s: { in: […] } }",
-                 rt_info(c->p, fact)->name, rt_info(c->p, fact)->name);
+        rt_tell(c, n, RT_C_WRONG_SHAPE,
+                "%s: 'not' takes one value; for several write not: { %s: { in: […] } }",
+                rt_info(c->p, fact)->name, rt_info(c->p, fact)->name);
         return;
     }
     uint32_t at = emit(c, n, RT_OP_NOT, fact);
@@ -91,8 +92,8 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
     uint32_t first = (uint32_t)(c->items.len / sizeof(struct rt_item));
 
     if (n->kind != RT_YAML_SEQ || n->n == 0 || n->n > RT_MAX_LIST) {
-        rt_error(c, n, "%s: '%s' takes a list of 1 to %d entries: %s: [ … ]", name, word,
-                 RT_MAX_LIST, word);
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "%s: '%s' takes a list of 1 to %d entries: %s: [ … ]", name,
+                word, RT_MAX_LIST, word);
         return;
     }
     for (const struct rt_yaml *v = n->child; v != NULL; v = v->next) {
@@ -106,7 +107,8 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
         for (uint32_t i = first; i < have; i++) {
             char show[RT_SHOW_BYTES];
             if (same_item(rt_info(c->p, fact)->type, &rt_items(c)[i], &it)) {
-                rt_error(c, v, "%s is twice in the list", rt_show(v->text, v->len, show));
+                rt_tell(c, v, RT_C_DUPLICATE_ENTRY, "%s is twice in the list",
+                        rt_show(v->text, v->len, show));
                 break;
             }
         }
@@ -123,8 +125,9 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
 static void leaf_between(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 {
     if (n->kind != RT_YAML_SEQ || n->n != 2) {
-        rt_error(c, n, "%s: 'between' takes two numbers: between: [low, high], both included",
-                 rt_info(c->p, fact)->name);
+        rt_tell(c, n, RT_C_WRONG_SHAPE,
+                "%s: 'between' takes two numbers: between: [low, high], both included",
+                rt_info(c->p, fact)->name);
         return;
     }
     leaf(c, n->child, RT_OP_GE, fact);
@@ -142,7 +145,7 @@ static void class_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
     else if (strcmp(op, "all") == 0)
         leaf_list(c, n, RT_OP_CLS_ALL, fact, "all");
     else
-        rt_unknown_key(c, n->key, rt_info(c->p, fact)->name, "any|only|all");
+        rt_unknown_key(c, n->key, RT_C_UNKNOWN_TEST, rt_info(c->p, fact)->name, "any|only|all");
 }
 
 static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
@@ -177,7 +180,7 @@ static void value_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)
             return;
         }
     }
-    rt_unknown_key(c, n->key, rt_info(c->p, fact)->name,
+    rt_unknown_key(c, n->key, RT_C_UNKNOWN_TEST, rt_info(c->p, fact)->name,
                    number                 ? "eq|ne|not|lt|le|gt|ge|between|in"
                    : type == RT_FACT_BOOL ? "eq|ne|not"
                                           : "eq|ne|not|in");
@@ -191,11 +194,11 @@ static void fact_cond(struct rt_compiler *c, const struct rt_yaml *n, int fact)
     if (!rt_policy_uses(c->p, (enum rt_fact_id)fact))
         c->p->used[c->p->n_used++] = (uint8_t)fact;
     if (n->kind == RT_YAML_SEQ || (classes && n->kind == RT_YAML_SCALAR)) {
-        rt_error(c, n,
-                 classes ? "%s is a set; write { only: [ … ] } if every class must be listed "
-                           "or { any: [ … ] } if one is enough"
-                         : "%s: for one of several values write { in: [ … ] }",
-                 f->name);
+        rt_tell(c, n, RT_C_WRONG_SHAPE,
+                classes ? "%s is a set; write { only: [ … ] } if every class must be listed "
+                          "or { any: [ … ] } if one is enough"
+                        : "%s: for one of several values write { in: [ … ] }",
+                f->name);
         return;
     }
     if (n->kind == RT_YAML_SCALAR) {
@@ -203,7 +206,7 @@ static void fact_cond(struct rt_compiler *c, const struct rt_yaml *n, int fact)
         return;
     }
     if (n->n == 0)
-        rt_error(c, n, "%s: an empty condition", f->name);
+        rt_tell(c, n, RT_C_MISSING_KEY, "%s: an empty condition", f->name);
     for (const struct rt_yaml *v = n->child; v != NULL; v = v->next) {
         if (classes)
             class_op(c, v, fact);
@@ -218,7 +221,7 @@ static bool is_map(struct rt_compiler *c, const struct rt_yaml *n, const char *w
 {
     if (n->kind == RT_YAML_MAP && n->n > 0)
         return true;
-    rt_error(c, n, "%s takes conditions, such as { link.state: up }", what);
+    rt_tell(c, n, RT_C_WRONG_SHAPE, "%s takes conditions, such as { link.state: up }", what);
     return false;
 }
 
@@ -226,7 +229,8 @@ static bool is_list(struct rt_compiler *c, const struct rt_yaml *n, const char *
 {
     if (n->kind == RT_YAML_SEQ && n->n > 0 && n->n <= RT_MAX_LIST)
         return true;
-    rt_error(c, n, "'%s' takes a list of 1 to %d conditions: - { FACT: … }", word, RT_MAX_LIST);
+    rt_tell(c, n, RT_C_WRONG_SHAPE, "'%s' takes a list of 1 to %d conditions: - { FACT: … }", word,
+            RT_MAX_LIST);
     return false;
 }
 
@@ -263,12 +267,15 @@ static void unknown_fact(struct rt_compiler *c, const struct rt_yaml *key)
 
     rt_show(key->text, key->len, show);
     if (hint != NULL)
-        rt_error(c, key, "unknown key %s in a condition; did you mean '%s'?", show, hint);
+        rt_tell(c, key, RT_C_UNKNOWN_FACT, "unknown key %s in a condition; did you mean '%s'?",
+                show, hint);
     else if (strncmp(key->text, "Vehicle.", 8) == 0)
-        rt_error(c, key, "signal %s is not declared; write signals: { %s: { type: number } }", show,
-                 key->text);
+        rt_tell(c, key, RT_C_UNKNOWN_SIGNAL,
+                "signal %s is not declared; write signals: { %s: { type: number } }", show,
+                key->text);
     else
-        rt_error(c, key, "unknown key %s in a condition; waypostctl policy facts lists all", show);
+        rt_tell(c, key, RT_C_UNKNOWN_FACT,
+                "unknown key %s in a condition; waypostctl policy facts lists all", show);
 }
 
 static void mapping(struct rt_compiler *c, const struct rt_yaml *n)
@@ -306,9 +313,9 @@ static void mapping(struct rt_compiler *c, const struct rt_yaml *n)
 void rt_cond_compile(struct rt_compiler *c, const struct rt_yaml *when)
 {
     if (when->kind != RT_YAML_MAP || when->n == 0) {
-        rt_error(c, when,
-                 "'when' takes conditions, such as { link.state: up }; leave it out for a "
-                 "rule that always matches");
+        rt_tell(c, when, RT_C_WRONG_SHAPE,
+                "'when' takes conditions, such as { link.state: up }; leave it out for a "
+                "rule that always matches");
         return;
     }
     group(c, when);

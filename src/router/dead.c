@@ -150,8 +150,9 @@ static void report(struct rt_compiler *c, const struct rt_rule *early, const str
                    bool same)
 {
     rt_in_source(c, late->src);
-    rt_diag_add(c->d, false, late->line, late->col, "rule '%s' can never match: '%s' in line %d %s",
-                late->name, early->name, early->line,
+    rt_diag_add(c->d, RT_C_DEAD_RULE, late->line, late->col,
+                "rule '%s' can never match: '%s' in line %d %s", late->name, early->name,
+                early->line,
                 early->cond == early->end ? "always matches"
                 : same                    ? "has the same condition and comes first"
                                           : "matches whenever this one would and comes first");

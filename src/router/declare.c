@@ -33,7 +33,7 @@ static void section(struct rt_compiler *c, const char *name, const char *example
     if (n == NULL)
         return;
     if (n->kind != RT_YAML_MAP) {
-        rt_error(c, n, "'%s' takes names: %s", name, example);
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "'%s' takes names: %s", name, example);
         return;
     }
     for (const struct rt_yaml *v = n->child; v != NULL && c->err == 0; v = v->next)
@@ -46,7 +46,7 @@ static bool is_entry(struct rt_compiler *c, const struct rt_yaml *n, const char 
     if (!rt_take_name(c, n->key, what))
         return false;
     if (n->kind != RT_YAML_MAP) {
-        rt_error(c, n, "%s is followed by a mapping of %s", what, keys);
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "%s is followed by a mapping of %s", what, keys);
         return false;
     }
     rt_check_keys(c, n, what, keys);
@@ -58,7 +58,7 @@ static bool room(struct rt_compiler *c, const struct rt_yaml *n, int have, int m
 {
     if (have < most)
         return true;
-    rt_error(c, n->key, "more than %d %s", most, what);
+    rt_tell(c, n->key, RT_C_LIMIT, "more than %d %s", most, what);
     return false;
 }
 
@@ -70,7 +70,7 @@ static const char *own_fact(struct rt_compiler *c, const struct rt_yaml *n, cons
     struct rt_policy *p = c->p;
 
     if (p->n_own == RT_MAX_OWN) {
-        rt_error(c, n, "more than %d signals, budgets, consents and moves", RT_MAX_OWN);
+        rt_tell(c, n, RT_C_LIMIT, "more than %d signals, budgets, consents and moves", RT_MAX_OWN);
         return "";
     }
     uint32_t id = rt_str_add(c, name, strlen(name));
@@ -100,8 +100,8 @@ static void target_modes(struct rt_compiler *c, const struct rt_yaml *n, struct 
     const struct rt_yaml *modes = rt_key(n, "modes");
 
     if (modes == NULL || modes->kind != RT_YAML_SEQ || modes->n == 0) {
-        rt_error(c, modes != NULL ? modes : n,
-                 "a target needs its modes: { modes: [prompt, hidden] }");
+        rt_tell(c, modes != NULL ? modes : n, RT_C_MISSING_KEY,
+                "a target needs its modes: { modes: [prompt, hidden] }");
         return;
     }
     for (const struct rt_yaml *m = modes->child; m != NULL; m = m->next) {
@@ -110,7 +110,7 @@ static void target_modes(struct rt_compiler *c, const struct rt_yaml *n, struct 
             continue;
         bool *mode = which == 0 ? &t->d.prompt : &t->d.hidden;
         if (*mode)
-            rt_error(c, m, "'%s' is twice in the list", m->text);
+            rt_tell(c, m, RT_C_DUPLICATE_ENTRY, "'%s' is twice in the list", m->text);
         *mode = true;
     }
 }
@@ -124,13 +124,14 @@ static void target_price(struct rt_compiler *c, const struct rt_yaml *n, struct 
     if (price == NULL)
         return;
     if (in == NULL || out == NULL || price->n != 2) {
-        rt_error(c, price, "a price is money for 10^6 tokens: { in: 0.5, out: 1.5 }");
+        rt_tell(c, price, RT_C_WRONG_SHAPE,
+                "a price is money for 10^6 tokens: { in: 0.5, out: 1.5 }");
         return;
     }
     t->d.have_price = rt_take_real(c, in, "price in", &t->d.price_in) &&
                       rt_take_real(c, out, "price out", &t->d.price_out);
     if (t->d.have_price && (t->d.price_in < 0 || t->d.price_out < 0))
-        rt_error(c, price, "a price is not below 0");
+        rt_tell(c, price, RT_C_BAD_VALUE, "a price is not below 0");
 }
 
 static void take_target(struct rt_compiler *c, const struct rt_yaml *n)
@@ -153,10 +154,10 @@ static void take_target(struct rt_compiler *c, const struct rt_yaml *n)
     t.d.name = rt_keep(c, n->key->text, n->key->len);
     int old = c->err == 0 ? target_index(c->p, t.d.name) : -1;
     if (old >= 0 && !c->p->target[old].overridable) {
-        rt_error(c, n->key,
-                 "target '%s' is declared in '%s', line %d, without 'overridable: true': an "
-                 "including file may not send its data elsewhere",
-                 t.d.name, c->src[c->p->target[old].src].name, c->p->target[old].line);
+        rt_tell(c, n->key, RT_C_NOT_OVERRIDABLE,
+                "target '%s' is declared in '%s', line %d, without 'overridable: true': an "
+                "including file may not send its data elsewhere",
+                t.d.name, c->src[c->p->target[old].src].name, c->p->target[old].line);
         return;
     }
     if (old < 0 && !room(c, n, c->p->n_target, RT_MAX_TARGET, "targets"))
@@ -180,9 +181,9 @@ int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n)
     if (i >= 0)
         return i;
     const char *hint = rt_nearest(c, n->text, next_target, c->p);
-    rt_error(c, n, "no target %s in 'targets'%s%s%s", rt_show(n->text, n->len, show),
-             hint != NULL ? "; did you mean '" : "", hint != NULL ? hint : "",
-             hint != NULL ? "'?" : "");
+    rt_tell(c, n, RT_C_UNKNOWN_TARGET, "no target %s in 'targets'%s%s%s",
+            rt_show(n->text, n->len, show), hint != NULL ? "; did you mean '" : "",
+            hint != NULL ? hint : "", hint != NULL ? "'?" : "");
     return -1;
 }
 
@@ -198,7 +199,8 @@ static const char *take_label(struct rt_compiler *c, const struct rt_yaml *n)
 static void caller_labels(struct rt_compiler *c, const struct rt_yaml *n, struct rt_caller_decl *to)
 {
     if (n->kind != RT_YAML_SEQ || n->n == 0 || n->n > RT_MAX_LIST) {
-        rt_error(c, n, "'labels' takes the classes that the caller may declare: [public.*]");
+        rt_tell(c, n, RT_C_WRONG_SHAPE,
+                "'labels' takes the classes that the caller may declare: [public.*]");
         return;
     }
     const char **list = base_arena_get(&c->p->arena, (size_t)n->n * sizeof *list);
@@ -218,7 +220,7 @@ static void caller_match(struct rt_compiler *c, const struct rt_yaml *n, struct 
     const struct rt_yaml *socket, *uid, *key;
 
     if (n->kind != RT_YAML_MAP || n->n == 0) {
-        rt_error(c, n, "'match' takes %s", MATCH_KEYS);
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "'match' takes %s", MATCH_KEYS);
         return;
     }
     rt_check_keys(c, n, "match", MATCH_KEYS);
@@ -228,7 +230,8 @@ static void caller_match(struct rt_compiler *c, const struct rt_yaml *n, struct 
         rt_take_int(c, uid, "uid", 0, UINT32_MAX, &to->uid);
     if ((key = rt_key(n, "key_sha256")) != NULL && rt_take_name(c, key, "key_sha256")) {
         if (key->len != 64 || strspn(key->text, "0123456789abcdef") != 64)
-            rt_error(c, key, "key_sha256 is the SHA-256 of the key: 64 digits 0-9 a-f");
+            rt_tell(c, key, RT_C_BAD_VALUE,
+                    "key_sha256 is the SHA-256 of the key: 64 digits 0-9 a-f");
         to->key_sha256 = rt_keep(c, key->text, key->len);
     }
 }
@@ -241,7 +244,8 @@ static void caller_quota(struct rt_compiler *c, const struct rt_yaml *n, struct 
     int which;
 
     if (n->kind != RT_YAML_MAP || (req == NULL && bytes == NULL) || per == NULL) {
-        rt_error(c, n, "a quota says what and for how long: { requests: 100, per: hour }");
+        rt_tell(c, n, RT_C_MISSING_KEY,
+                "a quota says what and for how long: { requests: 100, per: hour }");
         return;
     }
     rt_check_keys(c, n, "a quota", QUOTA_KEYS);
@@ -266,7 +270,7 @@ static void take_caller(struct rt_compiler *c, const struct rt_yaml *n)
     if ((v = rt_key(n, "match")) != NULL)
         caller_match(c, v, &d);
     else
-        rt_error(c, n->key, "a caller needs 'match': { uid: 1001 }");
+        rt_tell(c, n->key, RT_C_MISSING_KEY, "a caller needs 'match': { uid: 1001 }");
     if ((v = rt_key(n, "labels")) != NULL)
         caller_labels(c, v, &d);
     if ((v = rt_key(n, "seat")) != NULL && rt_take_name(c, v, "seat"))
@@ -297,7 +301,7 @@ static void budget_per(struct rt_compiler *c, const struct rt_yaml *n, struct rt
         return;
     }
     if (n->kind != RT_YAML_SEQ || n->n != 2) {
-        rt_error(c, n, "'per' takes a time, or whose and a time: per: [sim, day]");
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "'per' takes a time, or whose and a time: per: [sim, day]");
         return;
     }
     if (rt_take_choice(c, n->child, "per", "vehicle|sim|seat|caller", &which))
@@ -319,18 +323,18 @@ static void take_budget(struct rt_compiler *c, const struct rt_yaml *n)
     if (!is_entry(c, n, "a budget", BUDGET_KEYS))
         return;
     if (unit == NULL || limit == NULL || rt_key(n, "per") == NULL) {
-        rt_error(c, n->key,
-                 "a budget needs unit, limit and per: { unit: bytes, limit: 1000000, "
-                 "per: day }");
+        rt_tell(c, n->key, RT_C_MISSING_KEY,
+                "a budget needs unit, limit and per: { unit: bytes, limit: 1000000, "
+                "per: day }");
         return;
     }
     if (rt_take_choice(c, unit, "unit", "bytes|requests|money|joules", &which))
         d.unit = (enum rt_budget_unit)which;
     if (rt_take_real(c, limit, "limit", &d.limit) && d.limit < 0)
-        rt_error(c, limit, "a limit is not below 0");
+        rt_tell(c, limit, RT_C_BAD_VALUE, "a limit is not below 0");
     budget_per(c, rt_key(n, "per"), &d);
     if (to != NULL && (to->kind != RT_YAML_SEQ || to->n == 0))
-        rt_error(c, to, "'targets' takes a list: [cloud]");
+        rt_tell(c, to, RT_C_WRONG_SHAPE, "'targets' takes a list: [cloud]");
     for (const struct rt_yaml *v = to != NULL ? to->child : NULL; v != NULL; v = v->next) {
         int t = rt_target_find(c, v);
         d.targets = v == to->child ? 0 : d.targets;
@@ -365,7 +369,7 @@ static void take_consent(struct rt_compiler *c, const struct rt_yaml *n)
     if (!is_entry(c, n, "a consent", CONSENT_KEYS))
         return;
     if (lapses == NULL)
-        rt_error(c, n->key, "a consent needs 'lapses': trip, hour, day or month");
+        rt_tell(c, n->key, RT_C_MISSING_KEY, "a consent needs 'lapses': trip, hour, day or month");
     else if (rt_take_choice(c, lapses, "lapses", "trip|hour|day|month", &which))
         d.lapses = (enum rt_period)which;
     d.ask = rt_keep_text(c, rt_key(n, "ask"), "ask");
@@ -394,8 +398,9 @@ static void signal_of_table(struct rt_compiler *c, const struct rt_yaml *n, int 
     const struct rt_yaml *age = rt_key(n, "max_age_ms");
 
     if (rt_fact_info[fact].max_age_ms == 0 || age == NULL || n->n != 1) {
-        rt_error(c, n->key, "of '%s' only max_age_ms can be set here%s", rt_fact_info[fact].name,
-                 rt_fact_info[fact].max_age_ms == 0 ? ", and it has none" : "");
+        rt_tell(c, n->key, RT_C_BAD_VALUE, "of '%s' only max_age_ms can be set here%s",
+                rt_fact_info[fact].name,
+                rt_fact_info[fact].max_age_ms == 0 ? ", and it has none" : "");
         return;
     }
     rt_take_int(c, age, "max_age_ms", 1, MAX_AGE_MS, &c->p->max_age_ms[fact]);
@@ -416,9 +421,10 @@ static void take_signal(struct rt_compiler *c, const struct rt_yaml *n)
     if (!is_entry(c, n, "a signal", SIGNAL_KEYS))
         return;
     if (strncmp(n->key->text, "Vehicle.", 8) != 0)
-        rt_error(c, n->key, "a signal is named as in VSS: Vehicle.Speed");
+        rt_tell(c, n->key, RT_C_BAD_NAME, "a signal is named as in VSS: Vehicle.Speed");
     if (type == NULL)
-        rt_error(c, n->key, "a signal needs its type: boolean, integer, number or text");
+        rt_tell(c, n->key, RT_C_MISSING_KEY,
+                "a signal needs its type: boolean, integer, number or text");
     else if (rt_take_choice(c, type, "type", "boolean|integer|number|text", &which))
         d.type = (enum rt_fact_type)which;
     if (age != NULL)
@@ -458,7 +464,8 @@ static void take_move(struct rt_compiler *c, const struct rt_yaml *n)
     char fact[RT_MAX_NAME_BYTES + 16];
 
     if (n->kind != RT_YAML_MAP || rule == NULL || asks == NULL || min == NULL || max == NULL) {
-        rt_error(c, n, "a move is { rule: NAME, fact: confidence, min: 0.3, max: 0.8 }");
+        rt_tell(c, n, RT_C_MISSING_KEY,
+                "a move is { rule: NAME, fact: confidence, min: 0.3, max: 0.8 }");
         return;
     }
     rt_check_keys(c, n, "a move", MOVE_KEYS);
@@ -466,13 +473,14 @@ static void take_move(struct rt_compiler *c, const struct rt_yaml *n)
         !rt_take_real(c, min, "min", &d.min) || !rt_take_real(c, max, "max", &d.max))
         return;
     if (!(d.min < d.max))
-        rt_error(c, max, "max must be above min");
+        rt_tell(c, max, RT_C_BAD_VALUE, "max must be above min");
     for (int i = 0; i < s->n_move; i++) {
         if (strcmp(s->move[i].rule, rule->text) == 0)
-            rt_error(c, rule, "one threshold of a rule can move; '%s' is here twice", rule->text);
+            rt_tell(c, rule, RT_C_DUPLICATE_ENTRY,
+                    "one threshold of a rule can move; '%s' is here twice", rule->text);
     }
     if (s->n_move == RT_MAX_MOVE) {
-        rt_error(c, n, "more than %d moves", RT_MAX_MOVE);
+        rt_tell(c, n, RT_C_LIMIT, "more than %d moves", RT_MAX_MOVE);
         return;
     }
     d.rule = rt_keep(c, rule->text, rule->len);
@@ -496,13 +504,13 @@ static void take_share(struct rt_compiler *c, const struct rt_yaml *n)
     const struct rt_yaml *moves = rt_key(n, "moves");
 
     if (n->kind != RT_YAML_MAP || edge == NULL || moves == NULL || moves->kind != RT_YAML_SEQ) {
-        rt_error(c, n, "a share is { edge: 0.7, moves: [ { rule: … } ] }");
+        rt_tell(c, n, RT_C_MISSING_KEY, "a share is { edge: 0.7, moves: [ { rule: … } ] }");
         return;
     }
     rt_check_keys(c, n, "share", SHARE_KEYS);
     s->over = DEFAULT_SHARE_OVER;
     if (rt_take_real(c, edge, "edge", &s->edge) && (s->edge < 0 || s->edge > 1))
-        rt_error(c, edge, "edge is a share of all requests: 0 to 1");
+        rt_tell(c, edge, RT_C_BAD_VALUE, "edge is a share of all requests: 0 to 1");
     if (over != NULL)
         rt_take_int(c, over, "over", 1, 1000000, &s->over);
     for (const struct rt_yaml *v = moves->child; v != NULL && c->err == 0; v = v->next)
@@ -532,24 +540,25 @@ static void bind_move(struct rt_compiler *c, const struct rt_yaml *n, int k)
             continue;
         struct rt_cond *t = moved(c, r, m->asks);
         if (t == NULL) {
-            rt_error(c, rt_key(n, "fact"),
-                     "rule '%s' has no test lt, le, gt or ge of '%s' directly under 'when'",
-                     m->rule, m->asks);
+            rt_tell(c, rt_key(n, "fact"), RT_C_BAD_MOVE,
+                    "rule '%s' has no test lt, le, gt or ge of '%s' directly under 'when'", m->rule,
+                    m->asks);
             return;
         }
         bool whole = rt_info(c->p, t->fact)->type == RT_FACT_INT;
         m->value = whole ? (double)t->val.i : t->val.r;
         m->opens = t->op == RT_OP_LT || t->op == RT_OP_LE;
         if (whole && (fabs(m->min) > MAX_WHOLE || fabs(m->max) > MAX_WHOLE))
-            rt_error(c, n, "min and max of a whole number are too large");
+            rt_tell(c, n, RT_C_BAD_MOVE, "min and max of a whole number are too large");
         if (m->value < m->min || m->value > m->max)
-            rt_error(c, n, "rule '%s' compares with %g, which is not between min and max", m->rule,
-                     m->value);
+            rt_tell(c, n, RT_C_BAD_MOVE,
+                    "rule '%s' compares with %g, which is not between min and max", m->rule,
+                    m->value);
         t->move = (uint8_t)(k + 1);
         c->p->move_whole[k] = whole;
         return;
     }
-    rt_error(c, rule, "no rule '%s'", m->rule);
+    rt_tell(c, rule, RT_C_UNKNOWN_RULE, "no rule '%s'", m->rule);
 }
 
 void rt_declare_share(struct rt_compiler *c)

@@ -25,7 +25,8 @@ static bool take_file(struct rt_compiler *c, const struct rt_yaml *n)
     if (!rt_take_name(c, n, "the name of an included file"))
         return false;
     if (n->text[0] == '.') {
-        rt_error(c, n, "an included file is named without folders: include: [fleet.yaml]");
+        rt_tell(c, n, RT_C_BAD_INCLUDE,
+                "an included file is named without folders: include: [fleet.yaml]");
         return false;
     }
     return true;
@@ -43,12 +44,13 @@ static int follow(struct visit *v, int from, const struct rt_yaml *n)
         if (strcmp(v->src[i].name, n->text) != 0)
             continue;
         if (v->state[i] == OPEN)
-            rt_error(c, n, "'%s' includes itself, here or on the way here", n->text);
+            rt_tell(c, n, RT_C_BAD_INCLUDE, "'%s' includes itself, here or on the way here",
+                    n->text);
         int err = v->state[i] == NEW ? visit(v, i) : 0;
         c->d->file = v->src[from].name;
         return err;
     }
-    rt_error(c, n, "no file '%s' beside this one", n->text);
+    rt_tell(c, n, RT_C_BAD_INCLUDE, "no file '%s' beside this one", n->text);
     return 0;
 }
 
@@ -64,12 +66,13 @@ static int visit(struct visit *v, int at)
         return err;
     v->left -= v->src[at].len;
     if (root->kind != RT_YAML_MAP) {
-        rt_error(c, root, "a policy is a mapping that starts with 'waypost_policy: 1'");
+        rt_tell(c, root, RT_C_NO_POLICY,
+                "a policy is a mapping that starts with 'waypost_policy: 1'");
         return 0;
     }
     const struct rt_yaml *inc = rt_key(root, "include");
     if (inc != NULL && (inc->kind != RT_YAML_SEQ || inc->n == 0))
-        rt_error(c, inc, "'include' takes a list of files: include: [fleet.yaml]");
+        rt_tell(c, inc, RT_C_WRONG_SHAPE, "'include' takes a list of files: include: [fleet.yaml]");
     for (const struct rt_yaml *f = inc != NULL ? inc->child : NULL; f != NULL && err == 0;
          f = f->next)
         err = follow(v, at, f);
@@ -83,7 +86,7 @@ int rt_include(struct rt_compiler *c, const struct rt_source *src, int n)
     struct visit v = {.c = c, .src = src, .n = n, .left = RT_MAX_TEXT_BYTES};
 
     if (n > RT_MAX_SOURCE) {
-        rt_diag_add(c->d, false, 1, 1, "%d files; a policy has at most %d", n, RT_MAX_SOURCE);
+        rt_diag_add(c->d, RT_C_LIMIT, 1, 1, "%d files; a policy has at most %d", n, RT_MAX_SOURCE);
         return BASE_ELIMIT;
     }
     return visit(&v, 0);

@@ -3,6 +3,7 @@ libwp_router_a_SOURCES = \
 	src/router/cases.c src/router/cases.h \
 	src/router/check.c \
 	src/router/classes.c \
+	src/router/codes.c src/router/codes.h \
 	src/router/compile.c src/router/compile.h \
 	src/router/cond.c \
 	src/router/data.h \

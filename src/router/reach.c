@@ -129,13 +129,13 @@ static void refuse(struct rt_compiler *c, const struct rt_rule *r, int node, str
         snprintf(place, sizeof place, " in '%.72s', line %d", c->src[by->src].name, by->line);
     rt_in_source(c, r->src);
     if (by->declared || by->builtin)
-        rt_diag_add(c->d, false, at.line, at.col,
+        rt_diag_add(c->d, RT_C_LEAK, at.line, at.col,
                     "class '%s' may not leave by %s to '%s': '%s'%s%s does not permit it; take it "
                     "out of 'only', or permit it: classes: { %s: [%s] }",
                     n->name, mode, r->route.target, by->name, by->declared ? "" : " (built in)",
                     place, n->name, mode);
     else
-        rt_diag_add(c->d, false, at.line, at.col,
+        rt_diag_add(c->d, RT_C_LEAK, at.line, at.col,
                     "class '%s' may not leave by %s to '%s': nothing in 'classes' permits it; "
                     "write classes: { %s: [%s] } if it may",
                     n->name, mode, r->route.target, n->name, mode);
@@ -166,7 +166,7 @@ static void hold_against(struct rt_compiler *c, struct cells *k, const struct rt
     }
     if (!any) {
         rt_in_source(c, r->src);
-        rt_diag_add(c->d, true, r->line, r->col,
+        rt_diag_add(c->d, RT_C_LETS_NOTHING, r->line, r->col,
                     "rule '%s' lets nothing out: earlier rules take every class that it names",
                     r->name);
     }
@@ -191,7 +191,7 @@ static void check_unused(struct rt_compiler *c)
             n->src != c->n_src - 1)
             continue;
         rt_in_source(c, n->src);
-        rt_diag_add(c->d, true, n->line, n->col,
+        rt_diag_add(c->d, RT_C_UNUSED_PERMIT, n->line, n->col,
                     "class '%s' may leave, but no rule lets it; 'none' would say so", n->name);
     }
     free(used);

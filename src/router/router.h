@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "router/codes.h"
 #include "router/data.h"
 #include "router/facts.h"
 
@@ -35,6 +36,7 @@ enum rt_dtype { RT_F32, RT_F16, RT_I8 };
 struct rt_diag {
     int line, col; /* from 1 */
     bool warning;
+    enum rt_code code;
     char file[72]; /* the source's name; "" if there is but one text */
     char msg[256]; /* what and what to do */
 };

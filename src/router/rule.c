@@ -24,14 +24,15 @@ static void rule_target(struct rt_compiler *c, const struct rt_yaml *n, struct r
     if (t != NULL)
         r->target = rt_target_find(c, t);
     if (t == NULL && leaves)
-        rt_error(c, route, "route '%s' needs a target: NAME", rt_mode_str(r->route.mode));
+        rt_tell(c, route, RT_C_NO_TARGET, "route '%s' needs a target: NAME",
+                rt_mode_str(r->route.mode));
     if (t != NULL && !leaves && !r->uses_link)
-        rt_error(c, t, "route '%s' has no target", rt_mode_str(r->route.mode));
+        rt_tell(c, t, RT_C_NO_TARGET, "route '%s' has no target", rt_mode_str(r->route.mode));
     if (t == NULL && !leaves && r->uses_link) {
         if (c->p->n_target == 1)
             r->target = 0;
         else
-            rt_error(c, route, "link.* of which target? add target: NAME");
+            rt_tell(c, route, RT_C_NO_TARGET, "link.* of which target? add target: NAME");
     }
     if (r->target < 0)
         return;
@@ -41,8 +42,9 @@ static void rule_target(struct rt_compiler *c, const struct rt_yaml *n, struct r
         return;
     r->route.target = to->d.name;
     if (!(r->route.mode == RT_PROMPT ? to->d.prompt : to->d.hidden))
-        rt_error(c, route, "target '%s' does not take '%s'; see its modes in line %d", to->d.name,
-                 rt_mode_str(r->route.mode), to->line);
+        rt_tell(c, route, RT_C_WRONG_MODE,
+                "target '%s' does not take '%s'; see its modes in line %d", to->d.name,
+                rt_mode_str(r->route.mode), to->line);
 }
 
 /* A key that belongs to some routes only. */
@@ -51,7 +53,8 @@ static const struct rt_yaml *rule_key(struct rt_compiler *c, const struct rt_yam
 {
     const struct rt_yaml *v = rt_key(n, key);
     if (v != NULL && (modes >> r->route.mode & 1) == 0) {
-        rt_error(c, v->key, "'%s' means nothing with route '%s'", key, rt_mode_str(r->route.mode));
+        rt_tell(c, v->key, RT_C_WRONG_ROUTE, "'%s' means nothing with route '%s'", key,
+                rt_mode_str(r->route.mode));
         return NULL;
     }
     return v;
@@ -78,8 +81,8 @@ static void rule_params(struct rt_compiler *c, const struct rt_yaml *n, struct r
     if (layer != NULL && rt_take_int(c, layer, "layer", 1, MAX_LAYER, &v))
         r->route.layer = (int)v;
     if (layer == NULL && r->route.mode == RT_HIDDEN && rt_key(n, "layer") == NULL)
-        rt_error(c, route,
-                 "route 'hidden' needs the layer at which the cloud takes over: layer: 10");
+        rt_tell(c, route, RT_C_MISSING_KEY,
+                "route 'hidden' needs the layer at which the cloud takes over: layer: 10");
     if (tail != NULL && rt_take_choice(c, tail, "tail", "cloud|edge", &which))
         r->route.tail = which == 0 ? RT_TAIL_CLOUD : RT_TAIL_EDGE;
     if (dtype != NULL && rt_take_choice(c, dtype, "dtype", "f32|f16|i8", &which))
@@ -88,9 +91,9 @@ static void rule_params(struct rt_compiler *c, const struct rt_yaml *n, struct r
         r->route.max_bytes = (uint64_t)v;
     if (fallback != NULL && fallback->kind == RT_YAML_SCALAR &&
         (strcmp(fallback->text, "prompt") == 0 || strcmp(fallback->text, "hidden") == 0))
-        rt_error(c, fallback,
-                 "fallback must be one of local|refuse: what fails on the way out does not leave "
-                 "another way; write a rule for it that asks link.state");
+        rt_tell(c, fallback, RT_C_BAD_FALLBACK,
+                "fallback must be one of local|refuse: what fails on the way out does not leave "
+                "another way; write a rule for it that asks link.state");
     else if (fallback != NULL && rt_take_choice(c, fallback, "fallback", "local|refuse", &which))
         r->fallback.mode = which == 0 ? RT_LOCAL : RT_REFUSE;
 }
@@ -115,10 +118,10 @@ static void rule_egress(struct rt_compiler *c, const struct rt_yaml *n, const st
     const struct rt_yaml *only = cls != NULL ? rt_key(cls, "only") : NULL;
 
     if (only == NULL) {
-        rt_error(c, route,
-                 "route '%s' lets data leave, so the rule must name all classes that may: put "
-                 "'data.class: { only: [CLASS, …] }' directly under 'when'",
-                 rt_mode_str(r->route.mode));
+        rt_tell(c, route, RT_C_UNNAMED_CLASSES,
+                "route '%s' lets data leave, so the rule must name all classes that may: put "
+                "'data.class: { only: [CLASS, …] }' directly under 'when'",
+                rt_mode_str(r->route.mode));
         return;
     }
     if (c->err != 0 || c->d->n_error > 0)
@@ -126,7 +129,7 @@ static void rule_egress(struct rt_compiler *c, const struct rt_yaml *n, const st
     for (uint32_t i = r->cond + 1; i < r->end; i = rt_conds(c)[i].end) {
         const struct rt_cond *t = &rt_conds(c)[i];
         if (t->op == RT_OP_CLS_ONLY && names_cabin(c, t))
-            rt_diag_add(c->d, true, t->line, t->col,
+            rt_diag_add(c->d, RT_C_CABIN_LEAVES, t->line, t->col,
                         "this lets unlabelled data (class cabin) leave the car");
     }
 }
@@ -148,10 +151,11 @@ static void rule_texts(struct rt_compiler *c, const struct rt_yaml *n, struct rt
     r->name = "";
     r->because = rt_keep_text(c, rt_key(n, "because"), "because");
     if (name == NULL) {
-        rt_error(c, n, "a rule needs a name");
+        rt_tell(c, n, RT_C_MISSING_KEY, "a rule needs a name");
     } else if (rt_take_name(c, name, "name")) {
         if (strcmp(name->text, "default") == 0 || strcmp(name->text, "caller-hint") == 0)
-            rt_error(c, name, "'%s' is what the router calls a decision of its own", name->text);
+            rt_tell(c, name, RT_C_RESERVED_NAME,
+                    "'%s' is what the router calls a decision of its own", name->text);
         r->name = rt_keep(c, name->text, name->len);
     }
 }
@@ -161,7 +165,7 @@ static void compile_rule(struct rt_compiler *c, const struct rt_yaml *n)
     struct rt_rule r = {.target = -1, .src = c->at, .line = n->line, .col = n->col};
 
     if (n->kind != RT_YAML_MAP) {
-        rt_error(c, n, "a rule is a mapping: - name: …");
+        rt_tell(c, n, RT_C_WRONG_SHAPE, "a rule is a mapping: - name: …");
         return;
     }
     rt_check_keys(c, n, "a rule", RULE_KEYS);
@@ -178,7 +182,7 @@ static void compile_rule(struct rt_compiler *c, const struct rt_yaml *n)
     if (c->err == 0)
         r.uses_link = uses_link(c, r.cond, r.end);
     if (route == NULL) {
-        rt_error(c, n, "a rule needs a route: local, prompt, hidden or refuse");
+        rt_tell(c, n, RT_C_MISSING_KEY, "a rule needs a route: local, prompt, hidden or refuse");
     } else if (rt_take_choice(c, route, "route", "local|prompt|hidden|refuse", &mode)) {
         r.route.mode = (enum rt_mode)mode;
         rule_params(c, n, &r, route);
@@ -186,7 +190,8 @@ static void compile_rule(struct rt_compiler *c, const struct rt_yaml *n)
         if (rt_leaves(r.route.mode))
             rule_egress(c, n, &r, route);
         if (rt_leaves(r.route.mode) && r.final)
-            rt_error(c, final, "a final rule keeps data in the car: route local or refuse");
+            rt_tell(c, final, RT_C_BAD_FINAL,
+                    "a final rule keeps data in the car: route local or refuse");
     }
     if (c->err == 0 && base_buf_add(&c->rules, &r, sizeof r) != 0)
         c->err = BASE_ENOMEM;
@@ -215,13 +220,14 @@ static void replace(struct rt_compiler *c, struct slot *of, struct slot *by)
 {
     if (of->src == by->src) {
         rt_in_source(c, by->src);
-        rt_error(c, by->n, "a rule named '%s' is already in line %d", by->name, of->n->line);
+        rt_tell(c, by->n, RT_C_DUPLICATE_NAME, "a rule named '%s' is already in line %d", by->name,
+                of->n->line);
         return;
     }
     if (of->final) {
         rt_in_source(c, by->src);
-        rt_error(c, by->n, "rule '%s' is final in '%s', line %d", by->name, c->src[of->src].name,
-                 of->n->line);
+        rt_tell(c, by->n, RT_C_BAD_FINAL, "rule '%s' is final in '%s', line %d", by->name,
+                c->src[of->src].name, of->n->line);
         return;
     }
     of->n = by->n;
@@ -281,7 +287,8 @@ static size_t put_slots(struct rt_compiler *c, struct slot *slot)
         for (const struct rt_yaml *v = rules_of(c, s); v != NULL; v = v->next) {
             rt_in_source(c, s);
             if (is_final(v) && others)
-                rt_error(c, v, "final rules are asked first; put them before the others");
+                rt_tell(c, v, RT_C_BAD_FINAL,
+                        "final rules are asked first; put them before the others");
             others |= !is_final(v);
             if (is_final(v))
                 put_slot(slot, &n, v, s);
@@ -305,17 +312,17 @@ static size_t count(struct rt_compiler *c)
         const struct rt_yaml *rules = rt_key(c->src[s].root, "rules");
         rt_in_source(c, s);
         if (rules == NULL && c->n_src == 1)
-            rt_error(c, c->src[s].root,
-                     "no 'rules'; a policy under which nothing leaves has rules: []");
+            rt_tell(c, c->src[s].root, RT_C_MISSING_KEY,
+                    "no 'rules'; a policy under which nothing leaves has rules: []");
         if (rules != NULL && rules->kind != RT_YAML_SEQ)
-            rt_error(c, rules, "'rules' takes a list: - name: …");
+            rt_tell(c, rules, RT_C_WRONG_SHAPE, "'rules' takes a list: - name: …");
         for (const struct rt_yaml *v = rules_of(c, s); v != NULL; v = v->next) {
             if (n++ < RT_MAX_RULE)
                 continue;
-            rt_error(c, v,
-                     "more than %d rules in one policy, all its files together; this is the first "
-                     "too many",
-                     RT_MAX_RULE);
+            rt_tell(c, v, RT_C_LIMIT,
+                    "more than %d rules in one policy, all its files together; this is the first "
+                    "too many",
+                    RT_MAX_RULE);
             return 0;
         }
     }

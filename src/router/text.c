@@ -7,14 +7,15 @@
 
 #include "base/utf8.h"
 
-void rt_diag_add(struct rt_diags *d, bool warning, int line, int col, const char *fmt, ...)
+void rt_diag_add(struct rt_diags *d, enum rt_code code, int line, int col, const char *fmt, ...)
 {
+    const bool warning = rt_code_is_warning(code);
     if (!warning)
         d->n_error++;
     if (d->n == RT_MAX_DIAG)
         return;
     struct rt_diag *g = &d->at[d->n++];
-    *g = (struct rt_diag){.line = line, .col = col, .warning = warning};
+    *g = (struct rt_diag){.line = line, .col = col, .warning = warning, .code = code};
     snprintf(g->file, sizeof g->file, "%s", d->file != NULL ? d->file : "");
     va_list ap;
     va_start(ap, fmt);

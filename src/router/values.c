@@ -19,8 +19,8 @@ static bool scalar(struct rt_compiler *c, const struct rt_yaml *n, const char *w
 {
     if (n->kind == RT_YAML_SCALAR && (n->len > 0 || !n->plain))
         return true;
-    rt_error(c, n, "%s needs %s, not %s", what, wanted,
-             n->kind == RT_YAML_SCALAR ? "nothing" : kind_name(n));
+    rt_tell(c, n, RT_C_WRONG_SHAPE, "%s needs %s, not %s", what, wanted,
+            n->kind == RT_YAML_SCALAR ? "nothing" : kind_name(n));
     return false;
 }
 
@@ -69,15 +69,15 @@ bool rt_take_int(struct rt_compiler *c, const struct rt_yaml *n, const char *wha
     if (!scalar(c, n, what, "an integer"))
         return false;
     if (!n->plain || !is_int(n->text)) {
-        rt_error(c, n, "%s needs an integer, not %s%s", what, rt_show(n->text, n->len, show),
-                 !n->plain && is_int(n->text) ? " in quotes" : "");
+        rt_tell(c, n, RT_C_WRONG_TYPE, "%s needs an integer, not %s%s", what,
+                rt_show(n->text, n->len, show), !n->plain && is_int(n->text) ? " in quotes" : "");
         return false;
     }
     errno = 0;
     long long v = strtoll(n->text, NULL, 10);
     if (errno != 0 || v < min || v > max) {
-        rt_error(c, n, "%s must be %" PRId64 " to %" PRId64 ", not %s", what, min, max,
-                 rt_show(n->text, n->len, show));
+        rt_tell(c, n, RT_C_BAD_VALUE, "%s must be %" PRId64 " to %" PRId64 ", not %s", what, min,
+                max, rt_show(n->text, n->len, show));
         return false;
     }
     *out = v;
@@ -93,8 +93,8 @@ bool rt_take_real(struct rt_compiler *c, const struct rt_yaml *n, const char *wh
     char *end = NULL;
     double v = n->plain && is_real(n->text) ? strtod(n->text, &end) : 0;
     if (end == NULL || *end != '\0' || !isfinite(v)) {
-        rt_error(c, n, "%s needs a number such as 0.5, not %s%s", what,
-                 rt_show(n->text, n->len, show), !n->plain && is_real(n->text) ? " in quotes" : "");
+        rt_tell(c, n, RT_C_WRONG_TYPE, "%s needs a number such as 0.5, not %s%s", what,
+                rt_show(n->text, n->len, show), !n->plain && is_real(n->text) ? " in quotes" : "");
         return false;
     }
     *out = v;
@@ -108,8 +108,8 @@ bool rt_take_bool(struct rt_compiler *c, const struct rt_yaml *n, const char *wh
     if (!scalar(c, n, what, "true or false"))
         return false;
     if (!n->plain || (strcmp(n->text, "true") != 0 && strcmp(n->text, "false") != 0)) {
-        rt_error(c, n, "%s needs true or false, not %s%s", what, rt_show(n->text, n->len, show),
-                 n->plain ? "" : " in quotes");
+        rt_tell(c, n, RT_C_WRONG_TYPE, "%s needs true or false, not %s%s", what,
+                rt_show(n->text, n->len, show), n->plain ? "" : " in quotes");
         return false;
     }
     *out = n->text[0] == 't';
@@ -137,12 +137,13 @@ bool rt_take_text(struct rt_compiler *c, const struct rt_yaml *n, const char *wh
     if (!scalar(c, n, what, "text"))
         return false;
     if (n->plain && ambiguous(n->text)) {
-        rt_error(c, n, "%s needs text; put %s in double quotes", what,
-                 rt_show(n->text, n->len, show));
+        rt_tell(c, n, RT_C_WRONG_TYPE, "%s needs text; put %s in double quotes", what,
+                rt_show(n->text, n->len, show));
         return false;
     }
     if (n->len == 0 || n->len > RT_MAX_TEXT_VALUE) {
-        rt_error(c, n, "%s must have 1 to %d bytes, not %zu", what, RT_MAX_TEXT_VALUE, n->len);
+        rt_tell(c, n, RT_C_BAD_VALUE, "%s must have 1 to %d bytes, not %zu", what,
+                RT_MAX_TEXT_VALUE, n->len);
         return false;
     }
     return true;
@@ -157,8 +158,9 @@ bool rt_take_name(struct rt_compiler *c, const struct rt_yaml *n, const char *wh
     size_t ok =
         strspn(n->text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
     if (ok != n->len || n->len > RT_MAX_NAME_BYTES) {
-        rt_error(c, n, "%s must be 1 to %d of the characters A-Z a-z 0-9 . _ -, not %s", what,
-                 RT_MAX_NAME_BYTES, rt_show(n->text, n->len, show));
+        rt_tell(c, n, RT_C_BAD_NAME,
+                "%s must be 1 to %d of the characters A-Z a-z 0-9 . _ -, not %s", what,
+                RT_MAX_NAME_BYTES, rt_show(n->text, n->len, show));
         return false;
     }
     return true;
@@ -211,24 +213,24 @@ bool rt_take_choice(struct rt_compiler *c, const struct rt_yaml *n, const char *
         }
     }
     const char *hint = near(c, n->text, choices, buf);
-    rt_error(c, n, "%s must be one of %s, not %s%s%s%s", what, choices,
-             rt_show(n->text, n->len, show), hint != NULL ? "; did you mean '" : "",
-             hint != NULL ? hint : "", hint != NULL ? "'?" : "");
+    rt_tell(c, n, RT_C_BAD_VALUE, "%s must be one of %s, not %s%s%s%s", what, choices,
+            rt_show(n->text, n->len, show), hint != NULL ? "; did you mean '" : "",
+            hint != NULL ? hint : "", hint != NULL ? "'?" : "");
     return false;
 }
 
-void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, const char *where,
-                    const char *choices)
+void rt_unknown_key(struct rt_compiler *c, const struct rt_yaml *key, enum rt_code code,
+                    const char *where, const char *choices)
 {
     char show[RT_SHOW_BYTES], buf[MAX_WORDS][RT_MAX_NAME_BYTES + 1];
     const char *hint = near(c, key->text, choices, buf);
 
     if (hint != NULL)
-        rt_error(c, key, "unknown key %s in %s; did you mean '%s'?",
-                 rt_show(key->text, key->len, show), where, hint);
+        rt_tell(c, key, code, "unknown key %s in %s; did you mean '%s'?",
+                rt_show(key->text, key->len, show), where, hint);
     else
-        rt_error(c, key, "unknown key %s in %s; known are %s", rt_show(key->text, key->len, show),
-                 where, choices);
+        rt_tell(c, key, code, "unknown key %s in %s; known are %s",
+                rt_show(key->text, key->len, show), where, choices);
 }
 
 bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, struct rt_item *out)
@@ -240,9 +242,9 @@ bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, str
         return false;
     if (strcmp(n->text, "*") == 0) {
         if (!star)
-            rt_error(c, n,
-                     "'*' would also cover unlabelled data (class cabin); name the classes, "
-                     "and cabin itself if you mean it");
+            rt_tell(c, n, RT_C_BAD_CLASS,
+                    "'*' would also cover unlabelled data (class cabin); name the classes, "
+                    "and cabin itself if you mean it");
         out->val.str = RT_STR_ROOT;
         out->subtree = true;
         return star;
@@ -260,10 +262,10 @@ bool rt_take_glob(struct rt_compiler *c, const struct rt_yaml *n, bool star, str
         i += w + 1;
     }
     if (parts < 1 || parts > RT_MAX_CLASS_PARTS || n->len > RT_MAX_NAME_BYTES) {
-        rt_error(c, n,
-                 "a data class is 1 to %d words of a-z 0-9 _ - joined by dots, and '*' may stand "
-                 "only for its whole end (public.*), not %s",
-                 RT_MAX_CLASS_PARTS, rt_show(n->text, n->len, show));
+        rt_tell(c, n, RT_C_BAD_CLASS,
+                "a data class is 1 to %d words of a-z 0-9 _ - joined by dots, and '*' may stand "
+                "only for its whole end (public.*), not %s",
+                RT_MAX_CLASS_PARTS, rt_show(n->text, n->len, show));
         return false;
     }
     out->val.str = rt_str_add(c, n->text, len);

@@ -28,11 +28,11 @@ struct builder {
 #define TOO_MANY_RULES "more than 8192 rules in one policy; this is the first too many"
 #define TOO_MANY_ENTRIES "more than 8192 entries in one list; this is the first too many"
 
-static int refuse(struct builder *b, const yaml_event_t *ev, int code, const char *what)
+static int refuse(struct builder *b, const yaml_event_t *ev, enum rt_code code, const char *what)
 {
-    rt_diag_add(b->d, false, (int)ev->start_mark.line + 1, (int)ev->start_mark.column + 1, "%s",
+    rt_diag_add(b->d, code, (int)ev->start_mark.line + 1, (int)ev->start_mark.column + 1, "%s",
                 what);
-    return code;
+    return code == RT_C_LIMIT ? BASE_ELIMIT : BASE_EFORMAT;
 }
 
 static int add_key(struct builder *b, const yaml_event_t *ev, const struct rt_yaml *key)
@@ -41,11 +41,12 @@ static int add_key(struct builder *b, const yaml_event_t *ev, const struct rt_ya
     char show[RT_SHOW_BYTES];
 
     if (map->n == MAX_KEYS)
-        return refuse(b, ev, BASE_ELIMIT, "more than 128 keys in one mapping");
+        return refuse(b, ev, RT_C_LIMIT, "more than 128 keys in one mapping");
     for (const struct rt_yaml *v = map->child; v != NULL; v = v->next) {
         if (strcmp(v->key->text, key->text) == 0) {
-            rt_diag_add(b->d, false, key->line, key->col, "duplicate key %s, first in line %d",
-                        rt_show(key->text, key->len, show), v->key->line);
+            rt_diag_add(b->d, RT_C_DUPLICATE_KEY, key->line, key->col,
+                        "duplicate key %s, first in line %d", rt_show(key->text, key->len, show),
+                        v->key->line);
             return BASE_EFORMAT;
         }
     }
@@ -64,7 +65,7 @@ static int add_node(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind
                     struct rt_yaml **out)
 {
     if (b->n_node++ == MAX_NODES)
-        return refuse(b, ev, BASE_ELIMIT, "more than 524288 values in one policy");
+        return refuse(b, ev, RT_C_LIMIT, "more than 524288 values in one policy");
     struct rt_yaml *n = base_arena_get(b->arena, sizeof *n);
     if (n == NULL)
         return BASE_ENOMEM;
@@ -88,7 +89,7 @@ static int add_node(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind
     struct rt_yaml *in = b->open[top];
     if (in->kind == RT_YAML_MAP && b->key[top] == NULL) {
         if (kind != RT_YAML_SCALAR)
-            return refuse(b, ev, BASE_EFORMAT, "a key must be a plain word");
+            return refuse(b, ev, RT_C_YAML_FEATURE, "a key must be a plain word");
         return add_key(b, ev, n);
     }
     if (in->kind == RT_YAML_MAP) {
@@ -96,7 +97,7 @@ static int add_node(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind
         b->key[top] = NULL;
     }
     if (in->n == RT_MAX_RULE) /* the longest list that there is */
-        return refuse(b, ev, BASE_ELIMIT, is_rules(in) ? TOO_MANY_RULES : TOO_MANY_ENTRIES);
+        return refuse(b, ev, RT_C_LIMIT, is_rules(in) ? TOO_MANY_RULES : TOO_MANY_ENTRIES);
     if (b->last[top] == NULL)
         in->child = n;
     else
@@ -113,14 +114,15 @@ static int on_scalar(struct builder *b, const yaml_event_t *ev)
     struct rt_yaml *n;
 
     if (ev->data.scalar.anchor != NULL)
-        return refuse(b, ev, BASE_EFORMAT, "anchors (&name) are not part of the policy language");
+        return refuse(b, ev, RT_C_YAML_FEATURE,
+                      "anchors (&name) are not part of the policy language");
     if (ev->data.scalar.tag != NULL)
-        return refuse(b, ev, BASE_EFORMAT, "tags (!type) are not part of the policy language");
+        return refuse(b, ev, RT_C_YAML_FEATURE, "tags (!type) are not part of the policy language");
     /* The file is clean, but escapes in double quotes can still make what it may not hold. */
     if (!rt_text_clean((const char *)ev->data.scalar.value, ev->data.scalar.length, true, &line,
                        &col, &what)) {
-        rt_diag_add(b->d, false, (int)ev->start_mark.line + 1, (int)ev->start_mark.column + 1,
-                    "the text holds %s", what);
+        rt_diag_add(b->d, RT_C_BAD_TEXT, (int)ev->start_mark.line + 1,
+                    (int)ev->start_mark.column + 1, "the text holds %s", what);
         return BASE_EFORMAT;
     }
     return add_node(b, ev, RT_YAML_SCALAR, &n);
@@ -132,11 +134,12 @@ static int on_open(struct builder *b, const yaml_event_t *ev, enum rt_yaml_kind 
     struct rt_yaml *n;
 
     if ((map ? ev->data.mapping_start.anchor : ev->data.sequence_start.anchor) != NULL)
-        return refuse(b, ev, BASE_EFORMAT, "anchors (&name) are not part of the policy language");
+        return refuse(b, ev, RT_C_YAML_FEATURE,
+                      "anchors (&name) are not part of the policy language");
     if ((map ? ev->data.mapping_start.tag : ev->data.sequence_start.tag) != NULL)
-        return refuse(b, ev, BASE_EFORMAT, "tags (!type) are not part of the policy language");
+        return refuse(b, ev, RT_C_YAML_FEATURE, "tags (!type) are not part of the policy language");
     if (b->depth == MAX_DEPTH)
-        return refuse(b, ev, BASE_ELIMIT, "nested deeper than 16 levels");
+        return refuse(b, ev, RT_C_LIMIT, "nested deeper than 16 levels");
     int err = add_node(b, ev, kind, &n);
     if (err != 0)
         return err;
@@ -154,10 +157,10 @@ static int on_event(struct builder *b, const yaml_event_t *ev)
         if (ev->data.document_start.version_directive != NULL ||
             ev->data.document_start.tag_directives.start !=
                 ev->data.document_start.tag_directives.end)
-            return refuse(b, ev, BASE_EFORMAT,
+            return refuse(b, ev, RT_C_YAML_FEATURE,
                           "directives (%…) are not part of the policy language");
         if (b->root != NULL)
-            return refuse(b, ev, BASE_EFORMAT, "a second document; a policy file holds one");
+            return refuse(b, ev, RT_C_YAML_FEATURE, "a second document; a policy file holds one");
         return 0;
     case YAML_SCALAR_EVENT:
         return on_scalar(b, ev);
@@ -170,7 +173,7 @@ static int on_event(struct builder *b, const yaml_event_t *ev)
         b->depth--;
         return 0;
     case YAML_ALIAS_EVENT:
-        return refuse(b, ev, BASE_EFORMAT,
+        return refuse(b, ev, RT_C_YAML_FEATURE,
                       "aliases (*name) are not part of the policy language; "
                       "a class pattern that starts with * needs quotes");
     default:
@@ -188,7 +191,7 @@ static int syntax_error(struct builder *b)
         line = b->end_line;
         col = b->end_col;
     }
-    rt_diag_add(b->d, false, line, col, "not valid YAML: %s%s%s",
+    rt_diag_add(b->d, RT_C_YAML, line, col, "not valid YAML: %s%s%s",
                 p->problem != NULL ? p->problem : "unreadable", p->context != NULL ? " " : "",
                 p->context != NULL ? p->context : "");
     return BASE_EFORMAT;
@@ -232,7 +235,7 @@ static int refuse_at(struct rt_diags *d, const char *text, size_t at, const char
 {
     int line, col;
     rt_text_place(text, at, &line, &col);
-    rt_diag_add(d, false, line, col, "%s", what);
+    rt_diag_add(d, RT_C_LIMIT, line, col, "%s", what);
     return BASE_ELIMIT;
 }
 
@@ -252,7 +255,7 @@ int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, size_t mos
                          "a policy has at most 2097152 bytes (2 MiB), all its files together; this "
                          "is the first too many");
     if (!rt_text_clean(text, len, true, &line, &col, &what)) {
-        rt_diag_add(d, false, line, col, "the text holds %s", what);
+        rt_diag_add(d, RT_C_BAD_TEXT, line, col, "the text holds %s", what);
         return BASE_EFORMAT;
     }
     b.end_line = line;
@@ -273,7 +276,7 @@ int rt_yaml_parse(struct base_arena *a, const char *text, size_t len, size_t mos
     }
     yaml_parser_delete(&b.parser);
     if (err == 0 && b.root == NULL) {
-        rt_diag_add(d, false, 1, 1, "empty; a policy starts with 'waypost_policy: 1'");
+        rt_diag_add(d, RT_C_NO_POLICY, 1, 1, "empty; a policy starts with 'waypost_policy: 1'");
         err = BASE_EFORMAT;
     }
     if (err == 0)

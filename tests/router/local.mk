@@ -1,5 +1,6 @@
 ROUTER_TESTS = \
 	tests/router/test_cases \
+	tests/router/test_codes \
 	tests/router/test_decide \
 	tests/router/test_detect \
 	tests/router/test_diff \
@@ -76,6 +77,10 @@ tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
 tests_router_test_language_SOURCES = tests/router/test_language.c
 tests_router_test_language_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_codes_SOURCES = tests/router/test_codes.c
+tests_router_test_codes_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_codes_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_limits_SOURCES = tests/router/test_limits.c
 tests_router_test_limits_CFLAGS = $(TEST_CFLAGS)

@@ -20,6 +20,7 @@ with tempfile.TemporaryDirectory() as tmp:
     rc, out, err = run("check", bad, "--json")
     doc = json.loads(out)
     ok(rc == 1 and doc["ok"] is False and doc["diagnostics"][1]["line"] == 5
+       and doc["diagnostics"][1]["code"] == "unknown-key"
        and doc["diagnostics"][1]["column"] == 5 and doc["diagnostics"][1]["severity"] == "error",
        "check --json: mistakes", (rc, out, err))
     rc, out, err = run("check", DEMO, "--json")
@@ -76,6 +77,11 @@ with tempfile.TemporaryDirectory() as tmp:
     with open(os.path.join(TOP, "docs", "policy-facts.md")) as f:
         ok(out in f.read(), "docs/policy-facts.md holds the table of facts as it is",
            "replace it by the output of: waypostctl policy facts")
+    rc, out, err = run("codes")
+    with open(os.path.join(TOP, "docs", "policy-codes.md")) as f:
+        ok(rc == 0 and "| `dead-rule` | error |" in out and out in f.read(),
+           "docs/policy-codes.md holds the table of codes as it is",
+           "replace it by the output of: waypostctl policy codes")
     for name in sorted(os.listdir(os.path.join(TOP, "policies"))):
         if not name.endswith(".yaml"):
             continue

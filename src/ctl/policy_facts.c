@@ -39,6 +39,9 @@ static int put_value(struct rt_given *g, const struct rt_place *at, const json_t
         at->v->b = json_is_true(v);
         return json_is_boolean(v) ? 0 : bad(err, at->name, "is true or false");
     case RT_FACT_INT:
+        if (at->clock && json_is_string(v))
+            return rt_clock_read(json_string_value(v), &at->v->i) ? 0
+                                                                  : bad(err, at->name, "is HH:MM");
         at->v->i = json_integer_value(v);
         return json_is_integer(v) ? 0 : bad(err, at->name, "is an integer");
     case RT_FACT_REAL:

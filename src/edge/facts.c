@@ -7,6 +7,7 @@
 
 #include "edge/device.h"
 #include "edge/language.h"
+#include "edge/moment.h"
 #include "edge/own_facts.h"
 #include "edge/signals.h"
 #include "edge/uplink_link.h"
@@ -204,6 +205,15 @@ static void history_tokens(struct edge_req *r)
     set_int(&r->facts, RT_F_REQ_HISTORY_TOK, r->api.n_msg > 1 ? r->n_prompt - n : 0);
 }
 
+static void moment(struct edge_req *r)
+{
+    const struct edge_moment m = edge_moment_at(r->created_us);
+    if (!m.known)
+        return;
+    set_int(&r->facts, RT_F_TIME_OF_DAY, m.minute);
+    set_str(&r->facts, RT_F_TIME_WEEKDAY, edge_weekday_str(m.weekday));
+}
+
 /* The caller's own word for it, else what the script of the last thing said tells. */
 static void language(struct edge_req *r)
 {
@@ -374,6 +384,7 @@ int edge_facts_gather(struct edge_req *r)
     language(r);
     history_tokens(r);
     history(r);
+    moment(r);
     predict(r);
     edge_device_facts(r->e->device, r->policy->rt, f);
     if (r->shadow != NULL)

@@ -19,6 +19,7 @@ waypost_edge_SOURCES = \
 	src/edge/launcher.c src/edge/launcher.h \
 	src/edge/main.c \
 	src/edge/metrics.c src/edge/metrics.h \
+	src/edge/moment.c src/edge/moment.h \
 	src/edge/outlook.c src/edge/outlook.h \
 	src/edge/own_facts.c src/edge/own_facts.h \
 	src/edge/policy.c src/edge/policy.h \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "edge/moment.h"
 #include "edge/signals.h"
 #include "edge/usage.h"
 
@@ -119,7 +120,10 @@ static struct rt_value own_value(struct edge_req *r, const struct rt_policy *p,
         bool yes = false;
         v.have = edge_usage_consents(
             r->e->usage, c->name, edge_usage_period(r->e->usage, c->lapses, r->created_us), &yes);
-        v.b = yes;
+        const struct edge_moment now = edge_moment_at(r->created_us);
+        const enum rt_tri counts = edge_moment_counts(&now, c);
+        v.have = v.have && counts != RT_CANNOT_TELL;
+        v.b = yes && counts == RT_YES;
         return v;
     }
     const struct rt_share_decl *s = rt_policy_share(p);

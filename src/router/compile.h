@@ -102,6 +102,8 @@ static inline uint32_t rt_n_cond(const struct rt_compiler *c)
  * name, for the message. */
 bool rt_take_int(struct rt_compiler *c, const struct rt_yaml *n, const char *what, int64_t min,
                  int64_t max, int64_t *out);
+/* "HH:MM", with or without quotes. */
+bool rt_take_clock(struct rt_compiler *c, const struct rt_yaml *n, const char *what, int64_t *out);
 bool rt_take_real(struct rt_compiler *c, const struct rt_yaml *n, const char *what, double *out);
 bool rt_take_bool(struct rt_compiler *c, const struct rt_yaml *n, const char *what, bool *out);
 bool rt_take_text(struct rt_compiler *c, const struct rt_yaml *n, const char *what);
@@ -169,7 +171,8 @@ int rt_reach_rows(struct rt_policy *p) BASE_MUST_CHECK;
 /* index.c: which rules a decision need not look at. */
 int rt_index_build(struct rt_policy *p) BASE_MUST_CHECK;
 
-/* explain.c: the condition at `at` in words. */
+/* explain.c: an integer of a fact, HH:MM where it is a time of day; the condition at `at` in words. */
+void rt_put_int(int fact, int64_t i, struct base_buf *out);
 void rt_put_cond(const struct rt_policy *p, uint32_t at, struct base_buf *out);
 
 #endif

@@ -34,6 +34,8 @@ static bool take_const(struct rt_compiler *c, const struct rt_yaml *n, int fact,
     case RT_FACT_BOOL:
         return rt_take_bool(c, n, name, &out->b);
     case RT_FACT_INT:
+        if (rt_fact_is_clock(fact))
+            return rt_take_clock(c, n, name, &out->i);
         return rt_take_int(c, n, name, INT64_MIN, INT64_MAX, &out->i);
     case RT_FACT_REAL:
         return rt_take_real(c, n, name, &out->r);
@@ -49,14 +51,19 @@ static bool take_const(struct rt_compiler *c, const struct rt_yaml *n, int fact,
     }
 }
 
-static void leaf(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op op, int fact)
+static void put_leaf(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op op, int fact,
+                     union rt_const v)
 {
-    union rt_const v;
-    if (!take_const(c, n, fact, &v))
-        return;
     uint32_t at = emit(c, n, op, fact);
     if (c->err == 0)
         rt_conds(c)[at].val = v;
+}
+
+static void leaf(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op op, int fact)
+{
+    union rt_const v;
+    if (take_const(c, n, fact, &v))
+        put_leaf(c, n, op, fact, v);
 }
 
 static void leaf_not(struct rt_compiler *c, const struct rt_yaml *n, int fact)
@@ -125,13 +132,23 @@ static void leaf_list(struct rt_compiler *c, const struct rt_yaml *n, enum rt_op
 static void leaf_between(struct rt_compiler *c, const struct rt_yaml *n, int fact)
 {
     if (n->kind != RT_YAML_SEQ || n->n != 2) {
-        rt_tell(c, n, RT_C_WRONG_SHAPE,
-                "%s: 'between' takes two numbers: between: [low, high], both included",
-                rt_info(c->p, fact)->name);
+        rt_tell(
+            c, n, RT_C_WRONG_SHAPE,
+            "%s: 'between' takes two numbers or times of day: between: [low, high], both included",
+            rt_info(c->p, fact)->name);
         return;
     }
-    leaf(c, n->child, RT_OP_GE, fact);
-    leaf(c, n->child->next, RT_OP_LE, fact);
+    union rt_const low, high;
+    const bool both = take_const(c, n->child, fact, &low);
+    if (!take_const(c, n->child->next, fact, &high) || !both)
+        return;
+    /* between: [22:00, 06:00] goes on past midnight */
+    const bool wraps = rt_fact_is_clock(fact) && low.i > high.i;
+    const uint32_t at = wraps ? emit(c, n, RT_OP_ANY, 0) : 0;
+    put_leaf(c, n->child, RT_OP_GE, fact, low);
+    put_leaf(c, n->child->next, RT_OP_LE, fact, high);
+    if (wraps)
+        close_group(c, at);
 }
 
 static void class_op(struct rt_compiler *c, const struct rt_yaml *n, int fact)

@@ -68,6 +68,9 @@ struct rt_consent_decl {
     const char *name;
     enum rt_period lapses; /* RT_TRIP: with the drive */
     const char *ask;       /* for people, or "" */
+    bool has_hours; /* it counts only between these, both included; from > to: past midnight */
+    int64_t from_minute, to_minute;
+    uint8_t days;          /* bit 0: Monday; on which that time begins. 0: every day */
     const char *fact;      /* "consent.NAME", RT_FACT_BOOL */
 };
 int rt_policy_n_consent(const struct rt_policy *p);

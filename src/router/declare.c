@@ -10,7 +10,8 @@
 #define MATCH_KEYS "socket|uid|key_sha256"
 #define QUOTA_KEYS "requests|bytes|per"
 #define BUDGET_KEYS "unit|limit|per|targets"
-#define CONSENT_KEYS "lapses|ask"
+#define CONSENT_KEYS "lapses|ask|between|days"
+#define DAYS "mon|tue|wed|thu|fri|sat|sun"
 #define SIGNAL_KEYS "type|unit|max_age_ms"
 #define SHARE_KEYS "edge|over|moves"
 #define MOVE_KEYS "rule|fact|min|max"
@@ -358,6 +359,28 @@ static void take_budget(struct rt_compiler *c, const struct rt_yaml *n)
     p->n_budget += at == p->n_budget;
 }
 
+/* When a consent counts at all: between two times of day, on some days. */
+static void consent_hours(struct rt_compiler *c, const struct rt_yaml *n, struct rt_consent_decl *d)
+{
+    const struct rt_yaml *between = rt_key(n, "between"), *days = rt_key(n, "days");
+    int which;
+
+    if (between != NULL && (between->kind != RT_YAML_SEQ || between->n != 2))
+        rt_tell(c, between, RT_C_WRONG_SHAPE,
+                "'between' takes two times of day: between: [06:00, 22:00]");
+    else if (between != NULL)
+        d->has_hours = rt_take_clock(c, between->child, "between", &d->from_minute) &&
+                       rt_take_clock(c, between->child->next, "between", &d->to_minute);
+    if (days != NULL && (days->kind != RT_YAML_SEQ || days->n == 0)) {
+        rt_tell(c, days, RT_C_WRONG_SHAPE, "'days' takes a list of " DAYS);
+        return;
+    }
+    for (const struct rt_yaml *v = days != NULL ? days->child : NULL; v != NULL; v = v->next) {
+        if (rt_take_choice(c, v, "a day", DAYS, &which))
+            d->days |= (uint8_t)(1u << which);
+    }
+}
+
 static void take_consent(struct rt_compiler *c, const struct rt_yaml *n)
 {
     struct rt_policy *p = c->p;
@@ -373,6 +396,7 @@ static void take_consent(struct rt_compiler *c, const struct rt_yaml *n)
     else if (rt_take_choice(c, lapses, "lapses", "trip|hour|day|month", &which))
         d.lapses = (enum rt_period)which;
     d.ask = rt_keep_text(c, rt_key(n, "ask"), "ask");
+    consent_hours(c, n, &d);
     d.name = rt_keep(c, n->key->text, n->key->len);
     while (c->err == 0 && at < p->n_consent && strcmp(p->consent[at].name, d.name) != 0)
         at++;
@@ -522,7 +546,7 @@ static struct rt_cond *moved(struct rt_compiler *c, const struct rt_rule *r, con
 {
     for (uint32_t i = r->cond + 1; i < r->end; i = rt_conds(c)[i].end) {
         struct rt_cond *t = &rt_conds(c)[i];
-        if (t->op >= RT_OP_LT && t->op <= RT_OP_GE &&
+        if (t->op >= RT_OP_LT && t->op <= RT_OP_GE && !rt_fact_is_clock(t->fact) &&
             strcmp(rt_info(c->p, t->fact)->name, fact) == 0)
             return t;
     }

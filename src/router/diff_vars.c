@@ -115,6 +115,7 @@ static void add_val(struct base_buf *b, struct rt_dval val)
 static void put_ints(const struct rt_dvar *var, int64_t *c, size_t n, struct base_buf *out)
 {
     int64_t from = var->fact < RT_N_FACT ? 0 : INT64_MIN;
+    const int64_t top = rt_fact_is_clock(var->fact) ? RT_DAY_MINUTES - 1 : INT64_MAX;
     bool end = false; /* nothing above */
 
     if (n > 0)
@@ -126,7 +127,7 @@ static void put_ints(const struct rt_dvar *var, int64_t *c, size_t n, struct bas
             add_val(out, (struct rt_dval){
                              .v = {.i = c[i] - 1}, .lo = (double)from, .hi = (double)(c[i] - 1)});
         add_val(out, (struct rt_dval){.v = {.i = c[i]}, .lo = (double)c[i], .hi = (double)c[i]});
-        end = c[i] == INT64_MAX;
+        end = c[i] == top;
         from = end ? from : c[i] + 1;
     }
     if (!end)
@@ -493,7 +494,9 @@ void rt_dvars_fini(struct rt_dvars *v)
 static void put_number(const struct rt_dvar *var, double x, struct base_buf *out)
 {
     char text[RT_REAL_BYTES];
-    if (var->info->type == RT_FACT_INT)
+    if (rt_fact_is_clock(var->fact))
+        rt_put_int(var->fact, (int64_t)x, out);
+    else if (var->info->type == RT_FACT_INT)
         base_buf_printf(out, "%.0f", x);
     else
         base_buf_str(out, rt_real_text(x, text));

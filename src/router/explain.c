@@ -27,13 +27,23 @@ static const char *dtype_str(enum rt_dtype t)
 
 /* ---- conditions and values as text ---- */
 
-static void put_const(const struct rt_policy *p, enum rt_fact_type type, const struct rt_item *it,
+void rt_put_int(int fact, int64_t i, struct base_buf *out)
+{
+    if (rt_fact_is_clock(fact) && i >= 0 && i < RT_DAY_MINUTES)
+        base_buf_printf(out, "%02d:%02d", (int)i / 60, (int)i % 60);
+    else
+        base_buf_printf(out, "%" PRId64, i);
+}
+
+static void put_const(const struct rt_policy *p, int fact, const struct rt_item *it,
                       struct base_buf *out)
 {
+    const enum rt_fact_type type = rt_info(p, fact)->type;
+
     if (type == RT_FACT_BOOL)
         base_buf_str(out, it->val.b ? "true" : "false");
     else if (type == RT_FACT_INT)
-        base_buf_printf(out, "%" PRId64, it->val.i);
+        rt_put_int(fact, it->val.i, out);
     else if (type == RT_FACT_REAL)
         base_buf_printf(out, "%.9g", it->val.r);
     else if (it->val.str == RT_STR_ROOT)
@@ -50,18 +60,17 @@ static void put_leaf(const struct rt_policy *p, const struct rt_cond *c, bool ne
         [RT_OP_GT] = ">",        [RT_OP_GE] = ">=",         [RT_OP_IN] = "in",
         [RT_OP_CLS_ANY] = "any", [RT_OP_CLS_ONLY] = "only", [RT_OP_CLS_ALL] = "all",
     };
-    enum rt_fact_type type = rt_info(p, c->fact)->type;
 
     base_buf_printf(out, "%s %s%s", rt_info(p, c->fact)->name, word[c->op],
                     negated ? " not " : " ");
     if (c->op < RT_OP_IN) {
         struct rt_item it = {.val = c->val};
-        put_const(p, type, &it, out);
+        put_const(p, c->fact, &it, out);
         return;
     }
     for (uint32_t i = 0; i < c->n_item; i++) {
         base_buf_str(out, i == 0 ? "[" : ", ");
-        put_const(p, type, &p->item[c->item + i], out);
+        put_const(p, c->fact, &p->item[c->item + i], out);
     }
     base_buf_str(out, "]");
 }
@@ -176,7 +185,7 @@ static void put_fact(const struct rt_policy *p, const struct rt_env *e, const st
     else if (info->type == RT_FACT_BOOL)
         base_buf_str(out, have->b ? "true" : "false");
     else if (info->type == RT_FACT_INT)
-        base_buf_printf(out, "%" PRId64, have->i);
+        rt_put_int(fact, have->i, out);
     else if (info->type == RT_FACT_REAL)
         base_buf_printf(out, "%.9g", have->r);
     else

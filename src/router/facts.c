@@ -27,6 +27,8 @@ const char *rt_fact_values(enum rt_fact_id fact)
         return "normal|saving|critical";
     case RT_F_VEHICLE_IGNITION:
         return "lock|off|acc|on|start";
+    case RT_F_TIME_WEEKDAY:
+        return "mon|tue|wed|thu|fri|sat|sun";
     case RT_F_HISTORY_LAST_ROUTE:
         return "local|prompt|hidden|refuse";
     default:
@@ -46,6 +48,16 @@ const char *rt_fact_vss(enum rt_fact_id fact)
     default:
         return NULL;
     }
+}
+
+bool rt_clock_read(const char *s, int64_t *minutes)
+{
+    if (strspn(s, "0123456789") != 2 || s[2] != ':' || strspn(s + 3, "0123456789") != 2 ||
+        s[5] != '\0')
+        return false;
+    const int hour = (s[0] - '0') * 10 + s[1] - '0', minute = (s[3] - '0') * 10 + s[4] - '0';
+    *minutes = hour * 60 + minute;
+    return hour < 24 && minute < 60;
 }
 
 int rt_facts_reference(struct base_buf *out)

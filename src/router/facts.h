@@ -59,6 +59,8 @@ enum rt_fact_type { RT_FACT_BOOL, RT_FACT_INT, RT_FACT_REAL, RT_FACT_STR, RT_FAC
     X(VEHICLE_SEATS, "vehicle.seats_occupied", INT, "seats", "vehicle", 10000, "no such signal", "Seats with somebody in them") \
     X(VEHICLE_GUEST, "vehicle.guest_mode", BOOL, "", "vehicle", 60000, "no such signal", "Somebody else than the registered driver uses the car") \
     X(VEHICLE_COUNTRY, "vehicle.country", STR, "ISO 3166-1", "vehicle", 600000, "no position", "Country the vehicle is in, two capital letters") \
+    X(TIME_OF_DAY, "time.of_day", INT, "HH:MM", "clock", 0, "the clock is not set", "Local time, to the minute") \
+    X(TIME_WEEKDAY, "time.weekday", STR, "", "clock", 0, "the clock is not set", "Local day of the week") \
     X(SHARE_EDGE, "share.edge", REAL, "0..1", "share", 0, "too few requests yet", "Share of the last requests that the device finished") \
     X(INTENT, "intent", STR, "", "model", 0, "no command model", "Function that the request calls, or none") \
     X(CONFIDENCE, "confidence", REAL, "0..1", "model", 0, "not calibrated", "Calibrated probability that the device's answer is right") \
@@ -89,6 +91,14 @@ extern const struct rt_fact_info rt_fact_info[RT_N_FACT];
 int rt_fact_find(const char *name); /* id, or -1 */
 const char *rt_fact_values(enum rt_fact_id fact); /* "a|b|c" if only these exist, or NULL */
 const char *rt_fact_vss(enum rt_fact_id fact); /* COVESA VSS 6.0 signal that gives it, or NULL */
+/* A time of day is an integer, minutes since midnight, and written HH:MM. */
+enum { RT_DAY_MINUTES = 24 * 60 };
+static inline bool rt_fact_is_clock(int fact)
+{
+    return fact == RT_F_TIME_OF_DAY;
+}
+/* "HH:MM" -> minutes; false: it is none. */
+bool rt_clock_read(const char *s, int64_t *minutes);
 static inline bool rt_fact_is_targets(int fact)
 {
     return fact >= RT_F_TARGET_FIRST && fact <= RT_F_TARGET_LAST;

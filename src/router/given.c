@@ -101,6 +101,7 @@ int rt_given_fact(struct rt_given *g, enum rt_fact_id fact, const char *target,
     out->aged =
         g->p != NULL ? rt_max_age_ms(g->p, (int)fact) > 0 : rt_fact_info[fact].max_age_ms > 0;
     out->data_class = fact == RT_F_DATA_CLASS;
+    out->clock = rt_fact_is_clock((int)fact);
     return target != NULL ? link_place(g, (int)fact, target, out, err) : 0;
 }
 
@@ -218,6 +219,8 @@ static int take_value(struct rt_given *g, const struct rt_place *at, char *val,
         v->b = strcmp(val, "true") == 0;
         return v->b || strcmp(val, "false") == 0 ? 0 : bad(err, at->name, "is true or false", val);
     case RT_FACT_INT:
+        if (at->clock)
+            return rt_clock_read(val, &v->i) ? 0 : bad(err, at->name, "is HH:MM", val);
         return take_number(val, NULL, &v->i) ? 0 : bad(err, at->name, "is an integer", val);
     case RT_FACT_REAL:
         return take_number(val, &v->r, NULL) ? 0 : bad(err, at->name, "is a number", val);
@@ -288,7 +291,7 @@ static void put_text(struct base_buf *out, const char *s)
 }
 
 /* " NAME@TARGET=VALUE" unless v is not known. */
-static void put_word(struct base_buf *out, const char *name, const char *target,
+static void put_word(struct base_buf *out, int fact, const char *name, const char *target,
                      enum rt_fact_type type, const struct rt_value *v)
 {
     char real[RT_REAL_BYTES];
@@ -302,7 +305,7 @@ static void put_word(struct base_buf *out, const char *name, const char *target,
         base_buf_str(out, v->b ? "true" : "false");
         break;
     case RT_FACT_INT:
-        base_buf_printf(out, "%" PRId64, v->i);
+        rt_put_int(fact, v->i, out);
         break;
     case RT_FACT_REAL:
         base_buf_str(out, rt_real_text(v->r, real));
@@ -328,13 +331,13 @@ int rt_given_print(const struct rt_facts *f, struct base_buf *out)
                         f->cls[i] != NULL ? f->cls[i] : "cabin");
     for (int i = 0; i < RT_N_FACT; i++) {
         if (i != RT_F_DATA_CLASS)
-            put_word(&line, rt_fact_info[i].name, NULL, rt_fact_info[i].type, &f->v[i]);
+            put_word(&line, i, rt_fact_info[i].name, NULL, rt_fact_info[i].type, &f->v[i]);
     }
     for (int i = 0; i < f->n_named; i++)
-        put_word(&line, f->named[i].name, NULL, f->named[i].type, &f->named[i].v);
+        put_word(&line, RT_N_FACT, f->named[i].name, NULL, f->named[i].type, &f->named[i].v);
     for (int i = 0; i < f->n_link; i++) {
         for (int k = RT_F_TARGET_FIRST; k <= RT_F_TARGET_LAST; k++)
-            put_word(&line, rt_fact_info[k].name, f->link[i].target, rt_fact_info[k].type,
+            put_word(&line, k, rt_fact_info[k].name, f->link[i].target, rt_fact_info[k].type,
                      rt_link_c(&f->link[i], (enum rt_fact_id)k));
     }
     if (line.err != 0)

@@ -23,6 +23,7 @@ struct rt_place {
     const char *name;
     struct rt_value *v;
     bool aged;       /* old values are not known: v->age_ms counts */
+    bool clock;      /* a time of day: rt_clock_read */
     bool data_class; /* its value is no member of v: use rt_given_class */
 };
 

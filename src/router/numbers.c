@@ -25,7 +25,8 @@ void rt_numbers(const struct rt_policy *p, struct rt_number *out, int max, int *
     for (uint32_t at = 0; at < p->n_cond; at++) {
         const struct rt_cond *c = &p->cond[at];
         int rule = rule_of(p, at);
-        if (c->op < RT_OP_LT || c->op > RT_OP_GE || p->rule[rule].src != p->n_src - 1)
+        if (c->op < RT_OP_LT || c->op > RT_OP_GE || p->rule[rule].src != p->n_src - 1 ||
+            rt_fact_is_clock(c->fact))
             continue;
         const struct rt_fact_info *info = rt_info(p, c->fact);
         const struct rt_move_decl *m = c->move != 0 ? &p->share.move[c->move - 1] : NULL;

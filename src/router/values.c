@@ -84,6 +84,19 @@ bool rt_take_int(struct rt_compiler *c, const struct rt_yaml *n, const char *wha
     return true;
 }
 
+bool rt_take_clock(struct rt_compiler *c, const struct rt_yaml *n, const char *what, int64_t *out)
+{
+    char show[RT_SHOW_BYTES];
+
+    if (!scalar(c, n, what, "a time of day"))
+        return false;
+    if (rt_clock_read(n->text, out))
+        return true;
+    rt_tell(c, n, RT_C_BAD_VALUE, "%s needs a time of day, 00:00 to 23:59, not %s", what,
+            rt_show(n->text, n->len, show));
+    return false;
+}
+
 bool rt_take_real(struct rt_compiler *c, const struct rt_yaml *n, const char *what, double *out)
 {
     char show[RT_SHOW_BYTES];

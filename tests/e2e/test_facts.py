@@ -344,6 +344,34 @@ def test_callers_of_the_policy():
         eq(status(e, data_class="public.media", key="media-key"), 403, "gone with the policy")
 
 
+def test_times_are_local():
+    os.environ["TZ"] = "CAR-5:30"  # five and a half hours before UTC
+
+    def hhmm(add_min):
+        t = time.gmtime(time.time() + 330 * 60 + add_min * 60)
+        return f"{t.tm_hour:02}:{t.tm_min:02}"
+
+    try:
+        with wp.Folder() as f:
+            e = wp.Edge(f, policy=HEAD + "consents:\n"
+                        f"  now: {{ lapses: day, between: [{hhmm(-2)}, {hhmm(5)}] }}\n"
+                        f"  later: {{ lapses: day, between: [{hhmm(60)}, {hhmm(70)}] }}\n" +
+                        rule(f"{{ time.of_day: {{ between: [{hhmm(-2)}, {hhmm(5)}] }}, consent.later: false,"
+                             " consent.now: true }")).start()
+            eq(status(e), 200, "nobody was asked")
+            for name in ("now", "later"):
+                s, _, _ = e.request("POST", "/v1/policy/consent",
+                                    json.dumps({"consent": name, "granted": True}), unix=True)
+                eq(s, 200, name)
+            eq(status(e), 403, "one of them counts at this time")
+            facts = e.decisions()[-1]["facts"]
+            now = time.gmtime(time.time() + 330 * 60)
+            assert (now.tm_hour * 60 + now.tm_min - facts["time.of_day"]) % 1440 <= 2, facts
+            assert facts["time.weekday"] in ("mon", "tue", "wed", "thu", "fri", "sat", "sun"), facts
+    finally:
+        del os.environ["TZ"]
+
+
 def test_consents_lapse_with_the_drive():
     with wp.Folder() as f:
         sock = f.path / "vehicle.sock"

@@ -12,3 +12,9 @@ TESTS += tests/edge/test_outlook
 tests_edge_test_outlook_SOURCES = tests/edge/test_outlook.c src/edge/outlook.c src/edge/outlook.h
 tests_edge_test_outlook_CFLAGS = $(TEST_CFLAGS)
 tests_edge_test_outlook_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/edge/test_moment
+TESTS += tests/edge/test_moment
+tests_edge_test_moment_SOURCES = tests/edge/test_moment.c src/edge/moment.c src/edge/moment.h
+tests_edge_test_moment_CFLAGS = $(TEST_CFLAGS)
+tests_edge_test_moment_LDADD = $(CMOCKA_LIBS)

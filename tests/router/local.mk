@@ -13,7 +13,8 @@ ROUTER_TESTS = \
 	tests/router/test_limits \
 	tests/router/test_policy \
 	tests/router/test_random \
-	tests/router/test_shown
+	tests/router/test_shown \
+	tests/router/test_time
 check_PROGRAMS += $(ROUTER_TESTS)
 TESTS += $(ROUTER_TESTS) tests/router/test_ctl_policy.py tests/router/test_ctl_tools.py \
 	tests/router/test_first_policy.py
@@ -90,3 +91,7 @@ tests_router_test_random_SOURCES = tests/router/test_random.c
 tests_router_test_random_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_random_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_random_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_time_SOURCES = tests/router/test_time.c
+tests_router_test_time_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_time_LDADD = $(ROUTER_TEST_LIBS)

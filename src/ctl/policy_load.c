@@ -6,9 +6,9 @@
 
 #include "base/buf.h"
 #include "ctl/policy.h"
+#include "store/files.h"
 
-/* cut: of a longer file the first max bytes, else it is an error. */
-static char *slurp(const char *path, size_t max, bool cut, size_t *len)
+char *ctl_slurp(const char *path, size_t max, size_t *len)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
     struct base_buf b;
@@ -17,9 +17,9 @@ static char *slurp(const char *path, size_t max, bool cut, size_t *len)
     base_buf_init(&b, max + 1); /* and the NUL */
     while (f != NULL && b.err == 0) {
         char piece[8192];
-        size_t n = fread(piece, 1, sizeof piece, f), take = cut && n > max - b.len ? max - b.len : n;
-        base_buf_add(&b, piece, take);
-        if (n < sizeof piece || take < n)
+        size_t n = fread(piece, 1, sizeof piece, f);
+        base_buf_add(&b, piece, n);
+        if (n < sizeof piece)
             break;
     }
     if (f == NULL || ferror(f) != 0)
@@ -39,102 +39,26 @@ static char *slurp(const char *path, size_t max, bool cut, size_t *len)
     return text;
 }
 
-char *ctl_slurp(const char *path, size_t max, size_t *len)
+/* One text has no name in findings: the path is told, as it was given. */
+static int compile(const struct store_set *set, struct rt_policy **out, struct rt_diags *diags)
 {
-    return slurp(path, max, false, len);
-}
-
-/* A policy's texts: the file, and what its `include:` names, from the same folder. */
-struct texts {
-    const char *path;
-    struct rt_source src[RT_MAX_SOURCE]; /* [n], owned */
-    int n;
-};
-
-static int add_text(struct texts *t, const char *path, const char *name)
-{
-    size_t len = 0;
-    /* One byte too many is enough for the compiler to say where the limit is crossed. */
-    char *text = slurp(path, RT_MAX_TEXT_BYTES + (size_t)1, true, &len);
-    char *copy = text != NULL ? strdup(name) : NULL;
-
-    if (copy == NULL) {
-        free(text);
-        return BASE_EIO;
-    }
-    t->src[t->n++] = (struct rt_source){.name = copy, .text = text, .len = len};
-    return 0;
-}
-
-/* A name that leads elsewhere, or one too many, is not read; the compiler says why. */
-static int include(void *ctx, const char *name)
-{
-    struct texts *t = ctx;
-    const char *slash = strrchr(t->path, '/');
-    char *path = NULL;
-
-    for (int i = 0; i < t->n; i++) {
-        if (strcmp(t->src[i].name, name) == 0)
-            return 0;
-    }
-    if (name[0] == '.' || strchr(name, '/') != NULL || t->n == RT_MAX_SOURCE)
-        return 0;
-    int dir = slash != NULL ? (int)(slash - t->path) + 1 : 0;
-    if (asprintf(&path, "%.*s%s", dir, t->path, name) < 0)
-        return BASE_ENOMEM;
-    int rc = add_text(t, path, name);
-    free(path);
-    return rc;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
-/* first NULL: read from its file. */
-static int read_texts(struct texts *t, const char *first, size_t len)
-{
-    int rc = 0;
-
-    if (first != NULL) {
-        char *text = malloc(len + 1), *name = strdup(base_name(t->path));
-        if (text != NULL)
-            memcpy(text, first, len);
-        t->src[t->n++] = (struct rt_source){.name = name, .text = text, .len = len};
-        rc = text != NULL && name != NULL ? 0 : BASE_ENOMEM;
-    } else {
-        rc = add_text(t, t->path, base_name(t->path));
-    }
-    for (int i = 0; i < t->n && rc == 0; i++)
-        rc = rt_policy_includes(t->src[i].text, t->src[i].len, include, t);
-    return rc;
-}
-
-static void free_texts(struct texts *t)
-{
-    for (int i = 0; i < t->n; i++) {
-        free((char *)(uintptr_t)t->src[i].name);
-        free((char *)(uintptr_t)t->src[i].text);
-    }
-}
-
-static int compile(const struct texts *t, struct rt_policy **out, struct rt_diags *diags)
-{
-    return t->n == 1 ? rt_policy_compile(out, t->src[0].text, t->src[0].len, diags)
-                     : rt_policy_compile_sources(out, t->src, t->n, diags);
+    return set->n == 1 ? rt_policy_compile(out, set->src[0].text, set->src[0].len, diags)
+                       : rt_policy_compile_sources(out, set->src, set->n, diags);
 }
 
 int ctl_policy_recompile(const char *path, const char *text, size_t len, struct rt_policy **out,
                          struct rt_diags *diags)
 {
-    struct texts t = {.path = path};
-    int rc = read_texts(&t, text, len);
+    struct store_set set;
+    struct base_err err = {0};
+    int rc = store_set_read_text(&set, path, text, len, &err);
 
     *out = NULL;
-    rc = rc == 0 ? compile(&t, out, diags) : rc;
-    free_texts(&t);
+    if (rc != 0)
+        (void)ctl_policy_fail(&err);
+    else
+        rc = compile(&set, out, diags);
+    store_set_fini(&set);
     return rc;
 }
 
@@ -142,23 +66,25 @@ struct rt_policy *ctl_policy_load(const char *path, struct rt_diags *diags, char
                                   size_t *len, int *rc)
 {
     struct rt_policy *p = NULL;
-    struct texts t = {.path = path};
+    struct store_set set;
+    struct base_err err = {0};
 
     diags->n = diags->n_error = 0;
     *rc = CTL_FAIL;
-    int err = read_texts(&t, NULL, 0);
-    if (err == 0) {
-        err = compile(&t, &p, diags);
-        *rc = err == 0 ? CTL_OK : diags->n_error > 0 ? CTL_NO : CTL_FAIL;
+    if (store_set_read(&set, path, STORE_BY_HAND, &err) != 0) {
+        (void)ctl_policy_fail(&err);
+    } else {
+        int code = compile(&set, &p, diags);
+        *rc = code == 0 ? CTL_OK : diags->n_error > 0 ? CTL_NO : CTL_FAIL;
+        if (*rc == CTL_FAIL)
+            fprintf(stderr, "waypostctl: %s: %s\n", path, base_code_str(code));
     }
-    if (err == BASE_ENOMEM || (err != 0 && t.n > 0 && *rc == CTL_FAIL && err != BASE_EIO))
-        fprintf(stderr, "waypostctl: %s: %s\n", path, base_code_str(err));
     if (text != NULL && *rc != CTL_FAIL) {
-        *text = (char *)(uintptr_t)t.src[0].text;
-        *len = t.src[0].len;
-        t.src[0].text = NULL;
+        *text = (char *)(uintptr_t)set.src[0].text;
+        *len = set.src[0].len;
+        set.src[0].text = NULL;
     }
-    free_texts(&t);
+    store_set_fini(&set);
     return p;
 }
 

@@ -157,7 +157,7 @@ static int set_get(struct store_set *set, const char *file, struct base_err *err
 {
     struct rt_policy *p = NULL;
     struct rt_diags *diags = calloc(1, sizeof *diags);
-    int rc = store_set_read(set, file, err);
+    int rc = store_set_read(set, file, 0, err);
     if (rc == 0)
         rc = diags == NULL ? base_err_set(err, BASE_ENOMEM, file, "out of memory")
                            : store_compile(&p, set, diags, err);

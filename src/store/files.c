@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { FROM_STDIN = 0x100 }; /* one flag more, between functions here */
+
 #define PACK_HEAD "waypost-policy-set 1\n"
 
 static int no_memory(const char *place, struct base_err *err)
@@ -46,6 +48,12 @@ static int open_in(int dir_fd, const char *name)
     return openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
+static int open_by_hand(int dir_fd, const char *name, unsigned flags)
+{
+    return (flags & FROM_STDIN) != 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                     : openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+}
+
 /* ---- reading ---- */
 
 /* What of a file shows that it is another one, or was written to. NULL: it is not there. */
@@ -77,12 +85,14 @@ static int fd_check(int fd, const char *place, size_t max_bytes, struct stat *st
     return 0;
 }
 
-static int fd_read(int fd, const char *place, size_t max_bytes, struct base_buf *b,
+/* cut: of more than max_bytes, those. */
+static int fd_read(int fd, const char *place, size_t max_bytes, bool cut, struct base_buf *b,
                    struct base_err *err)
 {
     uint8_t piece[8192];
-    for (;;) {
-        const ssize_t n = read(fd, piece, sizeof piece);
+    while (!cut || b->len < max_bytes) {
+        const size_t left = max_bytes - b->len;
+        const ssize_t n = read(fd, piece, cut && left < sizeof piece ? left : sizeof piece);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -95,11 +105,13 @@ static int fd_read(int fd, const char *place, size_t max_bytes, struct base_buf 
     return base_buf_cstr(b) == NULL ? no_memory(place, err) : 0;
 }
 
-static int file_read(int dir_fd, const char *name, const char *place, size_t max_bytes, char **out,
-                     size_t *len, struct stat *st, struct base_err *err)
+static int file_read(int dir_fd, const char *name, unsigned flags, const char *place,
+                     size_t max_bytes, char **out, size_t *len, struct stat *st,
+                     struct base_err *err)
 {
     struct base_buf b;
-    const int fd = open_in(dir_fd, name);
+    const bool by_hand = (flags & STORE_BY_HAND) != 0;
+    const int fd = by_hand ? open_by_hand(dir_fd, name, flags) : open_in(dir_fd, name);
     if (fd < 0) {
         const bool gone = errno == ENOENT;
         return base_err_set(err,
@@ -110,9 +122,9 @@ static int file_read(int dir_fd, const char *name, const char *place, size_t max
                             errno == ELOOP ? "it is a link" : strerror(errno));
     }
     base_buf_init(&b, max_bytes + 1); /* and the NUL */
-    int rc = fd_check(fd, place, max_bytes, st, err);
+    int rc = by_hand ? 0 : fd_check(fd, place, max_bytes, st, err);
     if (rc == 0)
-        rc = fd_read(fd, place, max_bytes, &b, err);
+        rc = fd_read(fd, place, max_bytes, by_hand, &b, err);
     close(fd);
     if (rc == 0) {
         *out = (char *)b.data;
@@ -127,7 +139,7 @@ int store_file_read(int dir_fd, const char *name, const char *place, size_t max_
                     size_t *len, struct base_err *err)
 {
     struct stat st;
-    return file_read(dir_fd, name, place, max_bytes, out, len, &st, err);
+    return file_read(dir_fd, name, 0, place, max_bytes, out, len, &st, err);
 }
 
 /* ---- the set ---- */
@@ -136,6 +148,7 @@ struct reader {
     struct store_set *s;
     struct base_xxh *stamp;
     const char *path;
+    unsigned flags;
     int from; /* whose includes are being read */
     struct base_err *err;
     int rc;
@@ -150,7 +163,7 @@ static void name_add(struct reader *r, const char *name)
         if (strcmp(s->src[i].name, name) == 0)
             return;
     }
-    if (!name_ok(name))
+    if (!name_ok(name) && (s->n > 0 || (r->flags & STORE_BY_HAND) == 0))
         r->rc = base_err_set(r->err, BASE_EINVAL, place,
                              "'%.80s' is no name of a policy file", name);
     else if (s->n == STORE_MAX_FILE)
@@ -174,20 +187,45 @@ static int on_include(void *arg, const char *name)
     return r->rc;
 }
 
+/* A text that is too long: where the limit is crossed is what one can do something about. */
+static int too_long(int dir_fd, const char *name, size_t max_bytes, struct base_err *err)
+{
+    struct stat st;
+    struct base_err why = {0};
+    char *text = NULL, place[STORE_MAX_NAME + 32];
+    size_t len = 0;
+    int line = 1, col = 1;
+    if (file_read(dir_fd, name, STORE_BY_HAND, name, max_bytes, &text, &len, &st, &why) == 0)
+        rt_text_place(text, len, &line, &col);
+    free(text);
+    snprintf(place, sizeof place, "%s:%d:%d", name, line, col);
+    return base_err_set(err, BASE_ELIMIT, place,
+                        "a policy has at most %d bytes, all its files together; this is the first "
+                        "too many",
+                        RT_MAX_TEXT_BYTES);
+}
+
 static int text_read(struct reader *r, int i, int dir_fd)
 {
     struct store_set *s = r->s;
+    const bool by_hand = (r->flags & STORE_BY_HAND) != 0;
+    const size_t left = RT_MAX_TEXT_BYTES - s->bytes;
     struct stat st;
     char *text = NULL;
     size_t len = 0;
-    int rc = file_read(dir_fd, s->src[i].name, s->src[i].name, RT_MAX_TEXT_BYTES - s->bytes, &text,
-                       &len, &st, r->err);
+    const bool given = by_hand && i == 0; /* by the person */
+    const unsigned from = given && strcmp(r->path, "-") == 0 ? FROM_STDIN : 0;
+    int rc = file_read(dir_fd, s->src[i].name, r->flags | from, given ? r->path : s->src[i].name,
+                       left + by_hand, &text, &len, &st, r->err);
+    if (rc == BASE_ELIMIT)
+        rc = too_long(dir_fd, s->src[i].name, left, r->err);
     if (rc != 0)
         return rc;
-    stamp_add(r->stamp, &st);
+    if (!by_hand)
+        stamp_add(r->stamp, &st);
     s->src[i].text = text;
     s->src[i].len = len;
-    s->bytes += len;
+    s->bytes += len < left ? len : left;
     return 0;
 }
 
@@ -198,7 +236,7 @@ static int sig_read(struct reader *r, int dir_fd)
     struct stat st;
     struct base_err why = {0};
     snprintf(name, sizeof name, "%s.sig", r->s->src[0].name);
-    int rc = file_read(dir_fd, name, name, STORE_MAX_SIG_BYTES, &r->s->sig, &len, &st, &why);
+    int rc = file_read(dir_fd, name, 0, name, STORE_MAX_SIG_BYTES, &r->s->sig, &len, &st, &why);
     stamp_add(r->stamp, rc == 0 ? &st : NULL);
     if (rc == 0 && strlen(r->s->sig) != len)
         return base_err_set(r->err, BASE_EFORMAT, name, "has a NUL in it");
@@ -222,41 +260,71 @@ static int hash_set(struct store_set *s, struct base_err *err)
 static void all_read(struct reader *r, int dir_fd)
 {
     struct store_set *s = r->s;
+    const bool by_hand = (r->flags & STORE_BY_HAND) != 0;
     for (int i = 0; r->rc == 0 && i < s->n; i++) {
         r->from = i;
-        r->rc = text_read(r, i, dir_fd);
+        if (s->src[i].text == NULL)
+            r->rc = text_read(r, i, dir_fd);
         /* What is no policy at all includes nothing: the compiler says what is wrong with it. */
         if (r->rc == 0 && rt_policy_includes(s->src[i].text, s->src[i].len, on_include, r) != 0 &&
             r->rc == 0)
             r->rc = no_memory(s->src[i].name, r->err);
-        if (r->rc == 0 && i == 0)
+        if (r->rc == 0 && i == 0 && !by_hand)
             r->rc = sig_read(r, dir_fd);
     }
-    if (r->rc == 0)
+    if (r->rc == 0 && !by_hand)
         r->rc = hash_set(s, r->err);
 }
 
-int store_set_read(struct store_set *s, const char *path, struct base_err *err)
+/* text: what stands for the first file's, or NULL; taken. */
+static int set_read(struct store_set *s, const char *path, unsigned flags, char *text, size_t len,
+                    struct base_err *err)
 {
     char *copy = NULL;
     const char *base = "";
     *s = (struct store_set){.n = 0};
     const int dir_fd = folder_open(path, &copy, &base);
-    struct reader r = {.s = s, .path = path, .err = err};
+    struct reader r = {.s = s, .path = path, .flags = flags, .err = err};
     if (copy == NULL || (r.stamp = base_xxh_new()) == NULL)
         r.rc = no_memory(path, err);
     else if (dir_fd < 0)
         r.rc = base_err_set(err, BASE_EIO, path, "cannot open its folder: %s", strerror(errno));
     else
         name_add(&r, base);
-    if (r.rc == 0)
+    if (r.rc == 0) {
+        s->src[0].text = text;
+        s->src[0].len = text != NULL ? len : 0;
+        s->bytes = text != NULL && len < RT_MAX_TEXT_BYTES ? len
+                   : text != NULL                          ? RT_MAX_TEXT_BYTES
+                                                           : 0;
         all_read(&r, dir_fd);
+    } else {
+        free(text);
+    }
     if (dir_fd >= 0)
         close(dir_fd);
     free(copy);
     if (r.stamp != NULL)
         base_xxh_end(r.stamp, s->stamp);
     return r.rc;
+}
+
+int store_set_read(struct store_set *s, const char *path, unsigned flags, struct base_err *err)
+{
+    return set_read(s, path, flags, NULL, 0, err);
+}
+
+int store_set_read_text(struct store_set *s, const char *path, const char *text, size_t len,
+                        struct base_err *err)
+{
+    const size_t most = RT_MAX_TEXT_BYTES + (size_t)1, n = len < most ? len : most;
+    char *copy = malloc(n + 1);
+    *s = (struct store_set){.n = 0};
+    if (copy == NULL)
+        return no_memory(path, err);
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    return set_read(s, path, STORE_BY_HAND, copy, n, err);
 }
 
 void store_set_fini(struct store_set *s)

@@ -29,11 +29,20 @@ struct store_set {
     uint8_t stamp[BASE_XXH128_BYTES]; /* of the files as they were read */
 };
 
-/* Reads path and what it includes, beside it, each file once. Errors: BASE_EIO,
- * BASE_EPERM (a link, no regular file, one that anybody may write), BASE_ELIMIT (number, bytes,
- * depth), BASE_EINVAL (a name that leads out), BASE_ENOMEM. After an error *s holds the names that
+/* STORE_BY_HAND: what somebody at a terminal names may be a link, a pipe, "-" for standard input, or
+ * writable by anybody, and the first name is not looked at; a text that is too long is cut one byte
+ * behind the limit, so that the compiler says where that is; there are no signature, hash and stamp. */
+enum { STORE_BY_HAND = 1 };
+
+/* Reads path and what it includes, beside it, each file once. Errors: BASE_EIO, BASE_ENOTFOUND,
+ * BASE_EPERM (a link, no regular file, one that anybody may write), BASE_ELIMIT (number, bytes: with the
+ * place, depth), BASE_EINVAL (a name that leads out), BASE_ENOMEM. After an error *s holds the names that
  * were met, and is to be freed all the same. */
-int store_set_read(struct store_set *s, const char *path, struct base_err *err) BASE_MUST_CHECK;
+int store_set_read(struct store_set *s, const char *path, unsigned flags,
+                   struct base_err *err) BASE_MUST_CHECK;
+/* The same by hand, with a text that stands for path's own. */
+int store_set_read_text(struct store_set *s, const char *path, const char *text, size_t len,
+                        struct base_err *err) BASE_MUST_CHECK;
 void store_set_fini(struct store_set *s);
 
 /* The list of files, as signed and hashed: a line `file NAME SHA256` for each. Errors: those of

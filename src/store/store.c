@@ -265,7 +265,7 @@ int store_load(struct store *s, struct store_policy *out, struct rt_diags *diags
                struct base_err *err)
 {
     *out = (struct store_policy){.rt = NULL};
-    int rc = store_set_read(&out->set, s->file, err);
+    int rc = store_set_read(&out->set, s->file, 0, err);
     watch(s, &out->set);
     /* What could not be read whole is read once more when it keeps still. */
     memcpy(s->loaded, out->set.stamp, sizeof s->loaded);

@@ -77,7 +77,7 @@ static int teardown(void **s)
 static int set_code(const char *path, struct store_set *s)
 {
     err = (struct base_err){0};
-    int rc = store_set_read(s, path, &err);
+    int rc = store_set_read(s, path, 0, &err);
     assert_int_equal(rc, err.code);
     return rc;
 }
@@ -177,11 +177,69 @@ static void test_limits(void **x)
     assert_int_equal(ftruncate(fd, RT_MAX_TEXT_BYTES + 1), 0);
     close(fd);
     assert_int_equal(read_code(at("big.yaml")), BASE_ELIMIT);
+    assert_string_equal(err.place, "big.yaml:1:2097153");
+    assert_non_null(strstr(err.msg, "2097152 bytes"));
     put_policy("p.yaml", "1", "half.yaml");
     fd = open(at("half.yaml"), O_CREAT | O_WRONLY, 0644);
     assert_int_equal(ftruncate(fd, RT_MAX_TEXT_BYTES - 10), 0);
     close(fd);
     assert_int_equal(read_code(at("p.yaml")), BASE_ELIMIT); /* together */
+    assert_non_null(strstr(err.place, "half.yaml:1:"));
+}
+
+/* What somebody names at a terminal is read as it is; what it includes is followed all the same. */
+static void test_by_hand(void **x)
+{
+    (void)x;
+    struct store_set s;
+    struct rt_policy *p = NULL;
+    put_policy("real.yaml", "1", "base.yaml");
+    put_policy("under.yaml", "1", "");
+    assert_int_equal(symlink("real.yaml", at("a link, oddly named")), 0);
+    assert_int_equal(symlink("under.yaml", at("base.yaml")), 0);
+    assert_int_equal(chmod(at("real.yaml"), 0666), 0);
+    put("a link, oddly named.sig", "not looked at");
+    assert_int_equal(store_set_read(&s, at("a link, oddly named"), STORE_BY_HAND, &err), 0);
+    assert_int_equal(s.n, 2);
+    assert_string_equal(s.src[0].name, "a link, oddly named");
+    assert_string_equal(s.src[1].name, "base.yaml");
+    assert_null(s.sig);
+    assert_int_equal(store_compile(&p, &s, &diags, &err), 0);
+    rt_policy_free(p);
+    store_set_fini(&s);
+
+    static const char text[] =
+        "waypost_policy: 1\nversion: \"2\"\ninclude: [under.yaml]\nrules: []\n";
+    assert_int_equal(store_set_read_text(&s, at("none.yaml"), text, strlen(text), &err), 0);
+    assert_int_equal(s.n, 2);
+    assert_string_equal(s.src[0].text, text);
+    store_set_fini(&s);
+
+    char *big = malloc(RT_MAX_TEXT_BYTES + 100);
+    assert_non_null(big);
+    memset(big, '#', RT_MAX_TEXT_BYTES + 100);
+    assert_int_equal(store_set_read_text(&s, at("none.yaml"), big, RT_MAX_TEXT_BYTES + 100, &err),
+                     0);
+    assert_int_equal(store_compile(&p, &s, &diags, &err),
+                     BASE_ELIMIT); /* cut, and not fine for it */
+    store_set_fini(&s);
+    free(big);
+    int fd = open(at("big.yaml"), O_CREAT | O_WRONLY, 0644);
+    assert_int_equal(ftruncate(fd, RT_MAX_TEXT_BYTES + 10), 0);
+    close(fd);
+    assert_int_equal(store_set_read(&s, at("big.yaml"), STORE_BY_HAND, &err), 0);
+    assert_int_equal(s.src[0].len, RT_MAX_TEXT_BYTES + 1);
+    store_set_fini(&s);
+    put_policy("more.yaml", "1", "big.yaml"); /* and so together with others */
+    assert_int_equal(store_set_read(&s, at("more.yaml"), STORE_BY_HAND, &err), 0);
+    assert_int_equal(store_compile(&p, &s, &diags, &err), BASE_ELIMIT);
+    store_set_fini(&s);
+
+    assert_int_equal(store_set_read(&s, at("gone.yaml"), STORE_BY_HAND, &err), BASE_ENOTFOUND);
+    assert_string_equal(err.place, at("gone.yaml"));
+    store_set_fini(&s);
+    assert_int_equal(store_set_read(&s, dir, STORE_BY_HAND, &err), BASE_EIO);
+    store_set_fini(&s);
 }
 
 static void test_one_text_and_back(void **x)
@@ -540,6 +598,7 @@ int main(void)
         T(test_names_that_lead_out),
         T(test_files_that_are_none),
         T(test_limits),
+        T(test_by_hand),
         T(test_one_text_and_back),
         T(test_signature_bit_by_bit),
         T(test_serials_that_are_none),

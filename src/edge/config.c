@@ -121,6 +121,9 @@ const struct base_opt edge_opt[] = {
      "A file with one such object, read again when it changes; empty: none."},
     {"device.root", BASE_OPT_STR, AT(device_root), 0, 0, "/", NULL, NULL,
      "Folder (with its slash) that has proc/ and sys/, for load, temperature and power mode."},
+    {"energy.file", BASE_OPT_STR, AT(energy_file), 0, 0, "", NULL, NULL,
+     "A counter of microjoules, for budgets of joules: powercap's energy_uj, as in "
+     "/sys/class/powercap/intel-rapl:0/energy_uj, or hwmon's energy1_input. Empty: joules are not known."},
     {"budget.file", BASE_OPT_STR, AT(budget_file), 0, 0, "", NULL, NULL,
      "What was used of budgets and quotas, and consents, over restarts; empty: only in memory."},
     {"router.confidence_tok", BASE_OPT_INT, AT(router_confidence_tok), 1, 64, "8", "tokens", NULL,

@@ -25,6 +25,7 @@ struct edge_config {
     struct base_strlist policy_key;
     int64_t policy_watch_ms, history_turns, history_age_ms;
     char *vehicle_socket, *vehicle_socket_mode, *vehicle_file, *device_root, *budget_file;
+    char *energy_file;
     int64_t router_confidence_tok;
     char *router_confidence_file;
     struct base_strlist caller, target, adapter;

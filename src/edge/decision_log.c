@@ -189,6 +189,8 @@ static json_t *outcome_json(const struct edge_req *r, enum edge_result result, i
     put(o, "answer_tokens", json_integer(a->n_tok));
     put(o, "released_bytes", json_integer((json_int_t)r->released_bytes));
     put(o, "bytes_out", json_integer((json_int_t)r->out_bytes));
+    if (r->e->energy.fd >= 0 && !r->joules_lost)
+        put(o, "joules", json_real(r->joules));
     if (a->first_us != 0)
         put(o, "first_token_us", json_integer(a->first_us - r->start_us));
     put(o, "total_us", json_integer(base_clock_mono_us() - r->start_us));

@@ -7,6 +7,7 @@
 #include "edge/cabin.h"
 #include "edge/caller.h"
 #include "edge/config.h"
+#include "edge/energy.h"
 #include "edge/metrics.h"
 #include "edge/outlook.h"
 #include "edge/policy.h"
@@ -54,6 +55,8 @@ struct edge {
     struct edge_device *device;
     struct edge_usage *usage;
     struct edge_share share;
+    struct edge_energy energy;
+    uint64_t n_energy_gap; /* of energy, that the budgets know of */
     struct edge_outlook outlook; /* of the targets */
     struct rt_detect *detect;
 

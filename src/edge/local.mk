@@ -10,6 +10,7 @@ waypost_edge_SOURCES = \
 	src/edge/decision_log.c src/edge/decision_log.h \
 	src/edge/device.c src/edge/device.h \
 	src/edge/edge.h \
+	src/edge/energy.c src/edge/energy.h \
 	src/edge/exec_command.c src/edge/exec_hidden.c src/edge/exec_local.c src/edge/exec_prompt.c \
 	src/edge/facts.c src/edge/facts.h \
 	src/edge/form.c src/edge/form.h \

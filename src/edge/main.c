@@ -274,6 +274,8 @@ static int facts_start(struct edge *e, struct base_err *err)
     if (rc == 0)
         rc = edge_device_new(&e->device, c->device_root, e->loop, err);
     if (rc == 0)
+        rc = edge_energy_open(&e->energy, c->energy_file, err);
+    if (rc == 0)
         rc = edge_usage_open(&e->usage, c->budget_file, e->loop, err);
     if (rc == 0)
         rc = edge_signals_open(&e->signals, c, e->loop, err);
@@ -303,6 +305,7 @@ static void stop_all(struct edge *e, struct edge_launcher *l)
     edge_launcher_stop(l);
     edge_signals_free(e->signals);
     edge_device_free(e->device);
+    edge_energy_close(&e->energy);
     edge_usage_close(e->usage);
     edge_share_fini(&e->share);
     net_timer_free(e->later);
@@ -357,7 +360,7 @@ static int edge_run(struct edge *e, struct edge_launcher *l, struct base_err *er
 
 int main(int argc, char **argv)
 {
-    static struct edge e;
+    static struct edge e = {.energy = {.fd = -1}};
     struct edge_launcher launcher = {.pid = -1, .fd = -1};
     struct base_err err = {0};
     char line[512];

@@ -44,12 +44,23 @@ static int target_index(const struct rt_policy *p, const char *target)
     return -1;
 }
 
+/* Of all requests, unless the budget names targets: most of the energy goes into what stays here.
+ */
+static double joules_of(const struct rt_budget_decl *b, const struct edge_req *r, bool left_for_it)
+{
+    const double now = r->started ? edge_energy_since(&r->e->energy, &r->energy) : 0;
+    return left_for_it || b->targets == UINT64_MAX ? r->joules + (now > 0 ? now : 0) : 0;
+}
+
 /* What r has used of b so far; 0 where b does not count its target. */
 static double used_of(const struct rt_budget_decl *b, const struct edge_req *r)
 {
     const struct rt_policy *p = r->policy->rt;
     const int t = target_index(p, r->dec.rule != NULL ? r->dec.route.target : NULL);
-    if (t < 0 || r->released_bytes == 0 || (b->targets >> t & 1) == 0)
+    const bool counts = t >= 0 && r->released_bytes > 0 && (b->targets >> t & 1) != 0;
+    if (b->unit == RT_JOULES)
+        return joules_of(b, r, counts);
+    if (!counts)
         return 0;
     const struct rt_target_decl *d = rt_policy_target(p, t);
     switch (b->unit) {
@@ -60,7 +71,7 @@ static double used_of(const struct rt_budget_decl *b, const struct edge_req *r)
     case RT_MONEY:
         return d->have_price ? (d->price_in * r->n_prompt + d->price_out * r->answer.n_tok) / 1e6
                              : 0;
-    case RT_JOULES:
+    case RT_JOULES: /* above */
         break;
     }
     return 0;
@@ -80,14 +91,45 @@ static double under_way(const struct rt_budget_decl *b, const struct edge_req *r
     return sum;
 }
 
-/* Nothing measures joules yet, and a target without a price costs nobody knows what. */
-static bool countable(const struct rt_budget_decl *b, const struct rt_policy *p)
+static const char *lost_key(enum rt_period p, char key[EDGE_USAGE_KEY])
+{
+    snprintf(key, EDGE_USAGE_KEY, "lost/joules/%d", (int)p);
+    return key;
+}
+
+/* Where the counter of energy could not be read while requests ran, nobody knows what they used: no
+ * budget of joules can be told for the rest of its period. */
+static void gaps_note(struct edge_req *r)
+{
+    struct edge *e = r->e;
+    char key[EDGE_USAGE_KEY];
+    if (e->energy.n_gap == e->n_energy_gap)
+        return;
+    e->n_energy_gap = e->energy.n_gap;
+    for (int p = RT_TRIP; p <= RT_MONTH; p++)
+        edge_usage_add(e->usage, lost_key((enum rt_period)p, key),
+                       edge_usage_period(e->usage, (enum rt_period)p, base_clock_real_us()), 1);
+}
+
+static bool joules_known(struct edge_req *r, const struct rt_budget_decl *b)
+{
+    struct edge_usage *u = r->e->usage;
+    char key[EDGE_USAGE_KEY];
+    edge_energy_look(&r->e->energy);
+    gaps_note(r);
+    return r->e->energy.fd >= 0 && r->e->energy.have &&
+           !(edge_usage_get(u, lost_key(b->period, key),
+                            edge_usage_period(u, b->period, r->created_us)) > 0);
+}
+
+/* A target without a price costs nobody knows what. */
+static bool countable(const struct rt_budget_decl *b, const struct rt_policy *p, struct edge_req *r)
 {
     for (int i = 0; b->unit == RT_MONEY && i < rt_policy_n_target(p); i++) {
         if ((b->targets >> i & 1) != 0 && !rt_policy_target(p, i)->have_price)
             return false;
     }
-    return b->unit != RT_JOULES;
+    return b->unit != RT_JOULES || joules_known(r, b);
 }
 
 static struct rt_value budget_left(struct edge_req *r, const struct rt_policy *p,
@@ -96,7 +138,7 @@ static struct rt_value budget_left(struct edge_req *r, const struct rt_policy *p
     const struct edge_usage *u = r->e->usage;
     char key[EDGE_USAGE_KEY];
     struct rt_value v = {.have = false};
-    if (!countable(b, p) || !budget_key(b, r, key))
+    if (!countable(b, p, r) || !budget_key(b, r, key))
         return v;
     const double used = edge_usage_get(u, key, edge_usage_period(u, b->period, r->created_us));
     if (used < 0)
@@ -229,12 +271,13 @@ int edge_own_facts(struct edge_req *r)
     return rc;
 }
 
-void edge_own_count(const struct edge_req *r)
+void edge_own_count(struct edge_req *r)
 {
     struct edge_usage *u = r->e->usage;
     const struct rt_policy *p = r->policy->rt;
     const struct rt_caller_decl *c = caller_find(r);
     char key[EDGE_USAGE_KEY];
+    gaps_note(r);
     if (r->dec.rule == NULL)
         return;
     for (int i = 0; i < rt_policy_n_budget(p); i++) {

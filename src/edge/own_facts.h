@@ -9,6 +9,6 @@
 int edge_own_facts(struct edge_req *r) BASE_MUST_CHECK;
 
 /* r has ended: what it used is counted, by what the uplink said has left. */
-void edge_own_count(const struct edge_req *r);
+void edge_own_count(struct edge_req *r);
 
 #endif

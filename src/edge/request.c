@@ -52,6 +52,11 @@ static void exec_stop(struct edge_req *r)
     net_timer_clear(r->patience);
     if (x != NULL && r->started)
         x->stop(r);
+    if (r->started) {
+        const double joules = edge_energy_end(&r->e->energy, &r->energy);
+        r->joules += joules > 0 ? joules : 0;
+        r->joules_lost |= joules < 0;
+    }
     r->started = false;
 }
 
@@ -213,6 +218,7 @@ static void req_free(struct edge_req *r)
 static void exec_start(struct edge_req *r)
 {
     r->started = true;
+    edge_energy_begin(&r->e->energy, &r->energy);
     r->exec->start(r);
 }
 

@@ -62,6 +62,9 @@ struct edge_req {
     const struct edge_exec *exec; /* NULL: none runs */
     void *x;                      /* the executor's own */
     bool started, has_session, is_waiting;
+    struct edge_energy_mark energy; /* while started */
+    double joules;                  /* of the times before */
+    bool joules_lost;               /* some of them could not be measured */
     struct edge_req *wait_next;
 
     struct edge_answer answer;

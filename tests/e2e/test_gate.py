@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 
 import wp
@@ -128,6 +129,70 @@ def test_the_target_s_times_are_predicted():
         rule, first, total = times(4)
         assert rule == "to-cloud" and 200 <= first < 600 and 280 <= total - first < 700, (first, total)
         eq(times(60)[0], "too-slow", "a long answer would take too long")
+
+
+def test_joules_are_counted():
+    slow = [["head", 200], ["wait", 500], ["data", sse("Rome") + sse(None, "stop")], ["data", "data: [DONE]\n\n"],
+            ["close", 0]]
+    policy = POLICY.replace("rules:\n", "budgets:\n  heat: { unit: joules, limit: 1000, per: day }\n"
+                            "  sent: { unit: joules, limit: 1000, per: day, targets: [cloud] }\nrules:\n"
+                            "  - name: too-hot\n    when: { budget.heat.left: { lt: 100 }, budget.sent.left: { lt: 100 } }\n"
+                            "    route: refuse\n")
+    with wp.Folder() as f:
+        counter = f.file("energy_uj", "5000000\n")
+        f.file("max_energy_range_uj", "262143328850\n")
+
+        def put(joules):
+            with open(counter, "r+") as c:  # the same file: the daemon has it open
+                c.write(f"{joules * 1000000}\n")
+
+        g = Gate(f, slow, policy=policy, energy__file=counter, budget__file=f.path / "used.json")
+
+        def last():
+            d = g.edge.decisions()[-1]
+            return (d["decision"]["rule"], d["facts"].get("budget.heat.left"), d["facts"].get("budget.sent.left"),
+                    d["outcome"].get("joules"))
+
+        def two(joules):
+            """Two requests at once, while so much is used."""
+            t = [threading.Thread(target=ask, args=(g,)) for _ in range(2)]
+            [x.start() for x in t]
+            wp.wait_for(lambda: len(g.got("end")) == 1, "one is on its way")
+            time.sleep(0.2)  # the other, too, but the fake uplink looks at one after the other
+            put(joules)
+            [x.join() for x in t]
+
+        two(505)
+        d = g.edge.decisions()
+        eq(sum(x["outcome"]["joules"] for x in d), 500, "shared out, nothing of it twice")
+        eq([x["outcome"]["joules"] for x in d], [250, 250], "in equal parts")
+        eq(ask(g, "cabin", max_tokens=1)[0], 200, "stays here")
+        eq(last()[:3], ("default", 500, 500), "what is left")
+        t = threading.Thread(target=ask, args=(g,))
+        t.start()
+        wp.wait_for(lambda: len(g.got("end")) == 3, "on its way")
+        put(1000)
+        ask(g, "cabin", max_tokens=1)
+        eq(last()[1], 5, "what runs counts already")
+        t.join()
+        eq(ask(g)[0], 403, "nothing is left for it")
+        eq(last()[0], "too-hot", "rule")
+        g.edge.stop()
+        g.edge.start()
+        eq(ask(g)[0], 403, "over a restart")
+        with open(counter, "r+") as c:
+            c.truncate(0)
+        ask(g, "cabin", max_tokens=1)
+        eq(last()[1:3], (None, None), "the counter is gone: cannot tell")
+        put(1001)
+        ask(g, "cabin", max_tokens=1)
+        eq(last()[1:3], (None, None), "a request ran meanwhile: nobody knows what it took")
+        g.edge.stop()
+        unset = wp.Edge(f, name="unset", policy=policy).start()
+        unset.chat(max_tokens=1)
+        d = unset.decisions()[-1]
+        assert "joules" not in d["outcome"] and "budget.heat.left" not in d["facts"], d
+        unset.stop()
 
 
 def test_start_is_clean():

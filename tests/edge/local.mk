@@ -18,3 +18,9 @@ TESTS += tests/edge/test_moment
 tests_edge_test_moment_SOURCES = tests/edge/test_moment.c src/edge/moment.c src/edge/moment.h
 tests_edge_test_moment_CFLAGS = $(TEST_CFLAGS)
 tests_edge_test_moment_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/edge/test_energy
+TESTS += tests/edge/test_energy
+tests_edge_test_energy_SOURCES = tests/edge/test_energy.c src/edge/energy.c src/edge/energy.h
+tests_edge_test_energy_CFLAGS = $(TEST_CFLAGS)
+tests_edge_test_energy_LDADD = $(BASE_LIBS) $(CMOCKA_LIBS)

@@ -1,16 +1,19 @@
 """Modified condition/decision coverage of C files, by instrumented copies. scripts/coverage-router calls it.
 
   mcdc.py instrument OUT_DIR CLANG_ARGS... -- FILE.c ...   copies with each condition and decision recorded
-  mcdc.py report OUT_DIR RECORDS_DIR [--missing]           the table
+  mcdc.py report OUT_DIR RECORDS_DIR TABLE [--missing]     TABLE with two columns more
 
-A decision is an expression of && and || that is not part of another one; its conditions are what these join.
-Clang's syntax tree says where they stand. A run records each decision's conditions (false, true, not looked
-at) and outcome. A condition is covered if two records with different outcomes differ in it and in no other
-condition that both looked at: masking MC/DC with short circuits as don't-cares (Chilenski, An Investigation of
-Three Forms of the Modified Condition Decision Coverage Criterion, 2001). Decisions inside of macros are left out, and counted."""
+A decision is an expression of &&, || and ! that is not part of another one; its conditions are what these
+join. One of a single condition is left to branch coverage, which is the same there. Clang's syntax tree says
+where they stand. A run records each decision's conditions (false, true, not looked at) and outcome. A
+condition is covered if two records with different outcomes differ in it and in no other condition that both
+looked at: masking MC/DC with short circuits as don't-cares (Chilenski, An Investigation of Three Forms of the
+Modified Condition Decision Coverage Criterion, 2001). Decisions that stand in a macro's own text are left out,
+and counted; those in its arguments are not."""
 import collections
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -27,7 +30,7 @@ static void dump(void)
 {
     char path[512];
     snprintf(path, sizeof path, "%s/%d", getenv("MCDC_OUT"), (int)getpid());
-    FILE *f = fopen(path, "w");
+    FILE *f = fopen(path, "a"); /* numbers of processes come again */
     for (int i = 0; f != NULL && i < SLOTS; i++)
         if (seen[i].id != 0)
             fprintf(f, "%d %llx %d\n", seen[i].id, (unsigned long long)seen[i].v, seen[i].out);
@@ -41,6 +44,8 @@ __attribute__((constructor)) static void start(void)
 }
 void mcdc_begin(int id)
 {
+    if (depth == DEPTH)
+        abort();
     frame[depth].id = id;
     frame[depth++].v = 0;
 }
@@ -75,49 +80,65 @@ def logical(node):
     return node.get("kind") == "BinaryOperator" and node.get("opcode") in ("&&", "||")
 
 
-def leaves(node):
-    """The conditions of a decision, from left to right."""
+def leaves(node, source):
+    """The conditions of a decision, from left to right; what a macro's text joins is one."""
     inner = node
-    while inner.get("kind") in THROUGH:
+    while inner.get("kind") in THROUGH or (inner.get("kind"), inner.get("opcode")) == ("UnaryOperator", "!"):
         inner = inner["inner"][0]
-    if logical(inner):
-        return leaves(inner["inner"][0]) + leaves(inner["inner"][1])
+    if logical(inner) and stands(inner, source):
+        return leaves(inner["inner"][0], source) + leaves(inner["inner"][1], source)
     return [node]
 
 
+def closing(source, at):
+    """Behind the bracket that closes the one at `at`."""
+    depth = 0
+    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[()]', source[at:]):
+        depth += {b"(": 1, b")": -1}.get(token[0], 0)
+        if depth == 0:
+            return at + token.end()
+    return None
+
+
 def span(node, source):
-    """(begin, end) in bytes, or None where a macro with arguments made its end."""
-    begin, end = node["range"]["begin"], node["range"]["end"]
-    begin, last = begin.get("expansionLoc", begin), end.get("expansionLoc", end)
-    if "offset" not in begin or "offset" not in last or "includedFrom" in begin:
+    """(begin, end) in bytes, or None if it does not stand in this file."""
+    ends, in_macro = [], []
+    for loc in (node["range"]["begin"], node["range"]["end"]):
+        macro = loc.get("expansionLoc", {})
+        in_macro.append("expansionLoc" in loc and not macro.get("isMacroArgExpansion"))
+        ends.append(macro if in_macro[-1] else loc.get("spellingLoc", loc))
+    if any("offset" not in loc for loc in ends) or ("includedFrom" in ends[0]) != ("includedFrom" in ends[1]):
         return None
-    stop = last["offset"] + last["tokLen"]
-    if last is not end and source[stop : stop + 1] == b"(":
-        return None
-    return begin["offset"], stop
+    stop = ends[1]["offset"] + ends[1]["tokLen"]
+    if in_macro[1] and source[stop : stop + 1] == b"(":
+        stop = closing(source, stop)
+    return (ends[0]["offset"], stop) if stop is not None else None
 
 
-def decisions(tree, path):
-    """Top-level decisions of this file, in the tree's order."""
+def stands(node, source):
+    """Whether the operator stands between what it joins, rather than in a macro's text."""
+    left, right = (span(x, source) for x in node["inner"])
+    return (left is not None and right is not None and
+            node["opcode"].encode() in source[left[1] : right[0]] + b" " and left[1] <= right[0])
+
+
+def decisions(function, source):
+    """Top-level decisions of a function, in the tree's order, each with its conditions."""
     found = []
 
     def walk(node):
         if not isinstance(node, dict):
             return
-        if logical(node):
-            conditions = leaves(node)
-            found.append((node, conditions))
-            for c in conditions:
-                for child in c.get("inner", []):
-                    walk(child)
-            return
-        for child in node.get("inner", []):
-            walk(child)
+        if not logical(node):
+            below = [node]
+        else:
+            below = leaves(node, source)
+            found.append((node, below))
+        for x in below:
+            for child in x.get("inner", []):
+                walk(child)
 
-    for top in tree.get("inner", []):
-        if top.get("kind") == "FunctionDecl" and any(c.get("kind") == "CompoundStmt" for c in top.get("inner", [])):
-            if top.get("_file") == path:
-                walk(top)
+    walk(function)
     return found
 
 
@@ -130,8 +151,9 @@ def mark_files(tree):
         if isinstance(x, dict):
             if "file" in x:
                 here = x["file"]
-            for v in x.values():
-                look(v)
+            for k, v in x.items():
+                if k != "includedFrom":
+                    look(v)
         elif isinstance(x, list):
             for v in x:
                 look(v)
@@ -142,37 +164,55 @@ def mark_files(tree):
         look({k: v for k, v in top.items() if k not in ("loc", "_file")})
 
 
+def functions(tree, folder):
+    """(file, function) for each that has a body and stands in the folder."""
+    for top in tree.get("inner", []):
+        if top.get("kind") == "FunctionDecl" and any(c.get("kind") == "CompoundStmt" for c in top.get("inner", [])):
+            if top["_file"] and pathlib.Path(top["_file"]).resolve().parent == folder:
+                yield pathlib.Path(top["_file"]).resolve(), top
+
+
 def instrument(out, clang, files):
-    out.mkdir(parents=True, exist_ok=True)
-    table, skipped, number = [], 0, 0
+    (out / files[0].parent.name).mkdir(parents=True, exist_ok=True)
+    table, skipped, number, done = [], 0, 0, set()
     for f in files:
-        tree = json.loads(subprocess.run([*clang, "-fsyntax-only", "-Xclang", "-ast-dump=json", f], check=True,
+        tree = json.loads(subprocess.run([*clang, "-fsyntax-only", "-Xclang", "-ast-dump=json", str(f)], check=True,
                                          capture_output=True, text=True).stdout)
         mark_files(tree)
-        source = pathlib.Path(f).read_bytes()
-        cuts = []  # (offset, nesting order, text)
-        for node, conditions in decisions(tree, f):
-            spans = [span(c, source) for c in conditions]
-            whole = span(node, source)
-            if whole is None or None in spans or len(conditions) > 31:
-                skipped += 1
+        cuts = {f: []}  # of the file and of headers that no file before has: (offset, nesting order, text)
+        seen = set()
+        for path, function in functions(tree, f.parent):
+            if path in done:
                 continue
-            number += 1
-            line = source.count(b"\n", 0, whole[0]) + 1
-            table.append((number, pathlib.Path(f).name, line, len(conditions)))
-            cuts.append((whole[0], 0, f"(mcdc_begin({number}), mcdc_end("))
-            cuts.append((whole[1], 3, "))"))
-            for i, (a, b) in enumerate(spans):
-                cuts.append((a, 1, f"mcdc_cond({i}, !!("))
-                cuts.append((b, 2, "))"))
-        # At one offset: what ends comes before what begins, inner before outer.
-        cuts.sort(key=lambda c: (c[0], {2: 0, 3: 1, 0: 2, 1: 3}[c[1]]))
-        text, at = [DECLARE.encode()], 0
-        for offset, _, cut in cuts:
-            text += [source[at:offset], cut.encode()]
-            at = offset
-        text.append(source[at:])
-        (out / pathlib.Path(f).name).write_bytes(b"".join(text))
+            source = path.read_bytes()
+            cut = cuts.setdefault(path, [])
+            for node, conditions in decisions(function, source):
+                spans = [span(c, source) for c in conditions]
+                whole = span(node, source)
+                if whole is None or None in spans or not 1 < len(conditions) < 32:
+                    skipped += 1
+                    continue
+                if (path, whole) in seen:  # a macro that uses its argument twice
+                    continue
+                seen.add((path, whole))
+                number += 1
+                table.append((number, path.name, source.count(b"\n", 0, whole[0]) + 1, len(conditions)))
+                cut.append((whole[0], 0, f"(mcdc_begin({number}), mcdc_end("))
+                cut.append((whole[1], 3, "))"))
+                for i, (a, b) in enumerate(spans):
+                    cut.append((a, 1, f"mcdc_cond({i}, !!("))
+                    cut.append((b, 2, "))"))
+        for path, cut in cuts.items():
+            # At one offset: what ends comes before what begins, inner before outer.
+            cut.sort(key=lambda c: (c[0], {2: 0, 3: 1, 0: 2, 1: 3}[c[1]]))
+            source = path.read_bytes()
+            text, at = [DECLARE.encode()], 0
+            for offset, _, what in cut:
+                text += [source[at:offset], what.encode()]
+                at = offset
+            text.append(source[at:])
+            (out / ("" if path == f else path.parent.name) / path.name).write_bytes(b"".join(text))
+        done.update(cuts)
     (out / "mcdc_runtime.c").write_text(RUNTIME)
     (out / "table").write_text("".join(f"{n} {f} {l} {c}\n" for n, f, l, c in table) + f"skipped {skipped}\n")
 
@@ -195,38 +235,43 @@ def covered(records, i):
     return False
 
 
-def report(out, records_dir, missing):
+def report(out, records_dir, table, missing):
     records = collections.defaultdict(set)
     for f in records_dir.iterdir():
         for line in f.read_text().splitlines():
             n, v, o = line.split()
             records[int(n)].add((int(v, 16), int(o)))
-    total, lines = [0, 0, 0, 0], []
-    by_file = collections.OrderedDict()
-    skipped = 0
+    lines, by_file, skipped = [], {"all": [0, 0, 0, 0]}, 0
     for row in (out / "table").read_text().splitlines():
         if row.startswith("skipped"):
             skipped = int(row.split()[1])
             continue
         n, f, line, count = row.split()
-        s = by_file.setdefault(f, [0, 0, 0, 0])
         ok = [covered(records[int(n)], i) for i in range(int(count))]
-        s[0] += sum(ok)
-        s[1] += len(ok)
-        s[2] += all(ok)
-        s[3] += 1
-        lines += [f"{f}:{line}: condition {i + 1} of {count}" for i, x in enumerate(ok) if not x]
-    print(f"{'file':16} {'conditions':>12} {'decisions':>14}    (MC/DC)")
-    for f, s in [*by_file.items(), ("all", [sum(x) for x in zip(*by_file.values())])]:
-        print(f"{f:16} {s[0]:5}/{s[1]:<5} {100 * s[0] / max(s[1], 1):5.1f} {s[2]:5}/{s[3]:<5} {100 * s[2] / max(s[3], 1):5.1f}")
-    print(f"{skipped} decisions that macros made are not counted")
+        for s in (by_file.setdefault(f, [0, 0, 0, 0]), by_file["all"]):
+            for i, x in enumerate((sum(ok), len(ok), all(ok), 1)):
+                s[i] += x
+        lines += [f"mc/dc  {f}:{line}: condition {i + 1} of {count}" for i, x in enumerate(ok) if not x]
+    rows = table.read_text().splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("all "))
+    named = {row.split()[0] for row in rows[:at]}
+    rows[at:at] = [f"{f:16} {'':18} {'':18}" for f in sorted(by_file) if f not in named | {"all"}]
+    for row in rows:
+        f = row.split()[0]
+        if f == "file":
+            row += f"{'conditions':>14} {'decisions':>19}   MC/DC"
+        elif f not in ("line", "branch"):
+            a, b, c, d = by_file.get(f, [0, 0, 0, 0])
+            row += f" {a:5}/{b:<5} {100 * a / b if b else 100:5.1f} {c:5}/{d:<5} {100 * c / d if d else 100:5.1f}"
+        print(row)
     if missing:
         print("\n".join(lines))
+    print(f"{skipped} decisions in the text of macros are not counted")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "instrument":
         cut = sys.argv.index("--")
-        instrument(pathlib.Path(sys.argv[2]), sys.argv[3:cut], sys.argv[cut + 1 :])
+        instrument(pathlib.Path(sys.argv[2]), sys.argv[3:cut], [pathlib.Path(f).resolve() for f in sys.argv[cut + 1 :]])
     else:
-        report(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), "--missing" in sys.argv)
+        report(*map(pathlib.Path, sys.argv[2:5]), "--missing" in sys.argv)

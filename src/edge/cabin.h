@@ -2,7 +2,8 @@
  * call them (`cabin.adapter`). A request whose tools are among them, or for the model waypost-cabin, is
  * first read with the adapter: what the person said last alone, answered in one line that the sampler
  * holds. That gives the facts `intent` and `confidence`, with which the router decides: the device's
- * call is answered, or another tier does, or, where it is none, the request goes on as any other.
+ * call is answered, or another tier does, or, where it is none or not sure enough
+ * (`cabin.min_confidence`), the request goes on as any other.
  * Opened at start, const afterwards; commands are the loop thread's. */
 #ifndef EDGE_CABIN_H
 #define EDGE_CABIN_H
@@ -45,7 +46,7 @@ int edge_command_take(struct edge_req *r, struct api_error *e) BASE_MUST_CHECK;
 void edge_command_free(struct edge_command *c); /* NULL is fine */
 
 /* What came of it; c may be NULL. */
-bool edge_command_is_call(const struct edge_command *c);
+bool edge_command_acts(const struct edge_command *c); /* a call, and sure enough to be answered */
 const char *edge_command_intent(const struct edge_command *c); /* NULL: not known */
 double edge_command_confidence(const struct edge_command *c);  /* below 0: not known */
 const char *edge_command_vss(const struct edge_command *c);    /* NULL: none */

@@ -57,6 +57,9 @@ const struct base_opt edge_opt[] = {
     {"cabin.confidence", BASE_OPT_STR, AT(cabin_confidence), 0, 0, "", NULL, NULL,
      "What makes its probabilities calibrated; empty: cabin.confidence beside the adapter, where there is one. "
      "Without it the fact confidence is not known."},
+    {"cabin.min_confidence", BASE_OPT_REAL, AT(cabin_min_confidence), 0, 1, "0.5", NULL, NULL,
+     "A call that is less sure than this is not carried out: the request becomes a chat, and the answer "
+     "says what was probably meant. 0: every call is."},
     {"cabin.seat", BASE_OPT_STR, AT(cabin_seat), 0, 0, "driver", NULL, NULL,
      "Whose place `me` is where the caller has none (seat=… of its `caller` entry)."},
     {"engine.cpu", BASE_OPT_STR, AT(engine_cpu), 0, 0, "", NULL, NULL,

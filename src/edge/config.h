@@ -30,6 +30,7 @@ struct edge_config {
     char *router_confidence_file;
     struct base_strlist caller, target, adapter;
     char *cabin_adapter, *cabin_catalogue, *cabin_confidence, *cabin_seat;
+    double cabin_min_confidence;
 
     char *uplink_program, *uplink_config;
     int64_t uplink_queue_bytes, uplink_patience_ms;

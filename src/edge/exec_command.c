@@ -33,13 +33,19 @@ struct edge_command {
     bool known;               /* the line is there */
     struct api_cat_call call;
     double confidence; /* < 0: not known */
+    bool sure;         /* enough to carry a call out */
 };
 
 /* ---- what it is ---- */
 
-bool edge_command_is_call(const struct edge_command *c)
+static bool is_call(const struct edge_command *c)
 {
     return c != NULL && c->known && c->call.func >= 0;
+}
+
+bool edge_command_acts(const struct edge_command *c)
+{
+    return is_call(c) && c->sure;
 }
 
 const char *edge_command_intent(const struct edge_command *c)
@@ -56,7 +62,7 @@ double edge_command_confidence(const struct edge_command *c)
 
 const char *edge_command_vss(const struct edge_command *c)
 {
-    return edge_command_is_call(c) ? api_catalogue_vss(c->catalogue, &c->call) : NULL;
+    return edge_command_acts(c) ? api_catalogue_vss(c->catalogue, &c->call) : NULL;
 }
 
 void edge_command_free(struct edge_command *c)
@@ -151,7 +157,7 @@ static void facts_set(struct edge_req *r)
         return;
     v[RT_F_INTENT] = (struct rt_value){.have = true, .s = edge_command_intent(c)};
     v[RT_F_CONFIDENCE] = (struct rt_value){.have = c->confidence >= 0, .r = c->confidence};
-    if (c->call.func < 0)
+    if (!edge_command_acts(c))
         return;
     /* The device's answer is there already. */
     v[RT_F_ENGINE_FIRST_MS] = v[RT_F_ENGINE_LOCAL_MS] = (struct rt_value){.have = true, .i = 0};
@@ -198,12 +204,16 @@ static void line_done(struct edge_req *r, bool whole)
     const float p =
         eng_conf_call(r->e->cabin.conf, &c->stats, c->state != NULL ? &c->states : NULL);
     c->confidence = p < 0 ? -1 : round((double)p * 1e6) / 1e6; /* 0.9 is not 0.899999976 */
+    /* Where it cannot be told, or the client wants a call in any case, the likeliest one counts. */
+    c->sure =
+        c->confidence < 0 || !c->offer.none || c->confidence >= r->e->cfg.cabin_min_confidence;
     facts_set(r);
     edge_req_decide(r);
     edge_metrics_command(&r->e->metrics,
-                         !edge_command_is_call(c) ? EDGE_CMD_NONE
-                         : r->route == RT_LOCAL   ? EDGE_CMD_CALL
-                                                  : EDGE_CMD_ELSEWHERE,
+                         !is_call(c)            ? EDGE_CMD_NONE
+                         : r->route != RT_LOCAL ? EDGE_CMD_ELSEWHERE
+                         : c->sure              ? EDGE_CMD_CALL
+                                                : EDGE_CMD_UNSURE,
                          base_clock_mono_us() - r->start_us);
     if (tools_bring(r))
         edge_req_carry_out(r);

@@ -142,11 +142,10 @@ static void vehicle(struct base_buf *b, const struct edge *e)
 
 static void commands(struct base_buf *b, const struct edge_metrics *m)
 {
-    static const char *const end[] = {"call", "none", "elsewhere"};
+    static const char *const end[] = {"call", "none", "elsewhere", "unsure"};
     head(b, "waypost_commands_total", "counter",
-         "What the cabin's model made of requests: its own call, none, or a call that the policy "
-         "had "
-         "answered elsewhere.");
+         "What the cabin's model made of requests: its own call, none, a call that the policy had "
+         "answered elsewhere, or one that it was not sure enough of.");
     for (int i = 0; i < EDGE_N_COMMAND; i++)
         base_buf_printf(b, "waypost_commands_total{end=\"%s\"} %" PRIu64 "\n", end[i],
                         m->command[i]);

@@ -12,7 +12,7 @@ enum edge_result { EDGE_RES_OK, EDGE_RES_REFUSED, EDGE_RES_ERROR, EDGE_RES_GONE,
 const char *edge_result_str(enum edge_result r); /* "ok", "refused", "error", "gone" */
 
 /* What became of requests that the cabin was asked about. */
-enum edge_command_end { EDGE_CMD_CALL, EDGE_CMD_NONE, EDGE_CMD_ELSEWHERE, EDGE_N_COMMAND };
+enum edge_command_end { EDGE_CMD_CALL, EDGE_CMD_NONE, EDGE_CMD_ELSEWHERE, EDGE_CMD_UNSURE, EDGE_N_COMMAND };
 
 struct edge_histogram {
     uint64_t bucket[EDGE_N_BUCKET + 1]; /* not cumulative; the last is +Inf */

@@ -340,10 +340,10 @@ bool edge_req_note_fall_back(struct edge_req *r, const struct base_err *why)
     return false;
 }
 
-/* A command that the device has understood is answered with its call. */
+/* A command that the device has surely understood is answered with its call. */
 static void run_local(struct edge_req *r)
 {
-    const bool call = edge_command_is_call(r->command) && r->answer.first_us == 0;
+    const bool call = edge_command_acts(r->command) && r->answer.first_us == 0;
     edge_req_run(r, call ? &edge_exec_call : &edge_exec_local);
 }
 

@@ -217,19 +217,25 @@ def confidence(f, hashes, p):
                   f"  signal choice_min_prob 1 0 1\n  knot 0 {p}\n  knot 1 {p}\nend\n")
 
 
+def hashes_of(f, e):
+    """The model's and the adapter's, as the refusals of a file with others tell them."""
+    hashes = ["0" * 32, "0" * 32]
+    for _ in hashes:
+        confidence(f, hashes, 0.9)
+        r = subprocess.run(e.args, capture_output=True, text=True)
+        eq(r.returncode, 1, r.stderr)
+        what, right = re.search(r"cabin.confidence: fitted on (model|adapter) 0{32}, but this is ([0-9a-f]{32})",
+                                r.stderr).groups()
+        hashes[["model", "adapter"].index(what)] = right
+    return hashes
+
+
 def test_how_sure_it_is_decides_too():
     rules = (rule("sure", "intent: { not: none }, confidence: { ge: 0.8 }", "local") +
              rule("unsure", "confidence: { lt: 0.8 }", "refuse"))
     with wp.Folder() as f:
         e = edge(f, policy=RULES.format(rules=rules))
-        hashes = ["0" * 32, "0" * 32]
-        for _ in range(2): # each refusal tells the right one
-            confidence(f, hashes, 0.9)
-            r = subprocess.run(e.args, capture_output=True, text=True)
-            eq(r.returncode, 1, r.stderr)
-            what, right = re.search(r"cabin.confidence: fitted on (model|adapter) 0{32}, but this is ([0-9a-f]{32})",
-                                    r.stderr).groups()
-            hashes[["model", "adapter"].index(what)] = right
+        hashes = hashes_of(f, e)
         tools = [bare(STOP)]
         for p, status, name in ((0.9, 200, "sure"), (0.5, 403, "unsure")):
             confidence(f, hashes, p)
@@ -250,6 +256,37 @@ def test_how_sure_it_is_decides_too():
         r = subprocess.run([*e.args[:2], f.file("bad.conf", e.config.read_text() + "cabin.confidence = /none\n")],
                            capture_output=True, text=True)
         assert r.returncode == 1 and "/none" in r.stderr, r.stderr
+
+
+def test_an_unsure_call_is_not_carried_out():
+    rules = rule("cloud", "data.class: { only: [public.general] }", "prompt") + rule("there", "engine.local_ms: 0", "local")
+    with wp.Folder() as f:
+        certs = f.certs()
+        e, always = (edge(f, policy=RULES.format(rules=rules), uplink=wp.uplink_conf(f, 9, certs), name=name, **settings)
+                     for name, settings in (("half", {}), ("always", {"cabin__min_confidence": 0})))
+        hashes = hashes_of(f, e)
+        confidence(f, hashes, 0.5)
+        e.start()
+        said, want = next((said, b) for said in ("stop", "go on", "heat my seat", "halt here now", "say it", "on and on")
+                          for b in [e.chat(said, model="waypost-cabin", max_tokens=8)[2]] if b["waypost"]["intent"] != "none")
+        call, name = call_of(want), want["waypost"]["intent"]
+        plain = e.chat(said, max_tokens=8)[2]["choices"]
+        e.stop()
+        confidence(f, hashes, 0.49)
+        e.start()
+        # How long an answer takes is not known yet, and there is none. The second falls back: the cloud is not there.
+        for data_class, name_of_rule in ((None, "default"), ("public.general", "cloud")):
+            s, h, b = e.chat(said, data_class, model="waypost-cabin", max_tokens=8)
+            eq((s, h["x-waypost-route"], h["x-waypost-rule"], b["choices"]), (200, "local", name_of_rule, plain), "a plain chat")
+            eq((b["waypost"]["intent"], b["waypost"]["confidence"], "vss" in b["waypost"]), (name, 0.49, False), "what it might be")
+        st = e.stream(said, model="waypost-cabin", max_tokens=8).all()
+        eq((st.text, st.final["intent"]), (plain[0]["message"]["content"], name), "streamed")
+        eq(e.metric('waypost_commands_total{end="unsure"}'), 2, "counted")
+        s, h, b = e.chat(said, tools=[bare(t) for t in CATALOGUE], tool_choice="required")
+        eq((call_of(b), h["x-waypost-rule"]), (call, "there"), "who wants a call in any case gets the likeliest")
+        always.start()
+        b = always.chat(said, model="waypost-cabin", max_tokens=8)[2]
+        eq(call_of(b), call, "as configured")
 
 
 def test_a_command_ends_once():

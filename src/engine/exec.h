@@ -25,12 +25,12 @@ struct eng_exec {
     int n_thread, max_row;
 
     int n_row, n_act, n_want, n_lora_run;
-    unsigned n_embed;    /* embedding rows read so far */
     struct eng_row *row; /* [max_row] */
     int *act;            /* [max_row] rows that run the present layer */
     int *want;           /* [max_row] rows that want logits */
     struct eng_lora_run *lora_run; /* [max_row]; n_lora_run of them: the active rows with an adapter */
 
+    uint8_t *embed_row; /* one, as the file has it */
     float *x;       /* [max_row][d_model] residual stream, by row */
     float *cos_sin; /* [max_row][2][rot_dim], by row: RoPE of global and of windowed layers */
     /* By place in act: */

@@ -244,6 +244,7 @@ int gguf_open_mem(struct gguf_file **out, const void *data, size_t size_bytes, s
     if (f == NULL)
         return gguf_fail(err, BASE_ENOMEM, "header", "", "out of memory");
     f->map = data;
+    f->fd = -1;
     f->size = size_bytes;
     base_arena_init(&f->arena, GGUF_MAX_META_BYTES);
     struct base_rd r;
@@ -315,12 +316,14 @@ int gguf_open(struct gguf_file **out, const char *path, struct base_err *err)
         goto out;
     }
     (*out)->mapped = true;
+    (*out)->fd = fd;
     map = NULL;
     if (fstat(fd, &st) != 0 || (size_t)st.st_size != size) {
         rc = base_err_set(err, BASE_EIO, path, "the file changed while it was read");
         gguf_close(*out);
         *out = NULL;
     }
+    return rc;
 out:
     if (map != NULL)
         munmap((void *)map, size);
@@ -332,8 +335,10 @@ void gguf_close(struct gguf_file *f)
 {
     if (f == NULL)
         return;
-    if (f->mapped)
+    if (f->mapped) {
         munmap((void *)f->map, f->size);
+        close(f->fd);
+    }
     base_arena_fini(&f->arena);
     free(f);
 }
@@ -388,6 +393,13 @@ int gguf_tensor_get(const struct gguf_file *f, const char *name, int64_t d0, int
         return gguf_fail(err, BASE_EUNSUPPORTED, "tensor", name, "type %s", ti->name);
     *out = t;
     return 0;
+}
+
+void gguf_read(const struct gguf_file *f, const void *data, size_t n_bytes, void *out)
+{
+    const off_t at = (const uint8_t *)data - f->map;
+    if (f->fd < 0 || pread(f->fd, out, n_bytes, at) != (ssize_t)n_bytes)
+        memcpy(out, data, n_bytes);
 }
 
 void gguf_advise(const struct gguf_file *f, const void *data, size_t n_bytes, bool will_need)

@@ -97,6 +97,8 @@ int gguf_n_kv(const struct gguf_file *f);
 const char *gguf_kv_key(const struct gguf_file *f, int i);
 const char *gguf_kv_print(const struct gguf_file *f, int i, char *buf, size_t size_bytes);
 
+/* Copies [data, data+n) without bringing pages of the file into the process. Any thread. */
+void gguf_read(const struct gguf_file *f, const void *data, size_t n_bytes, void *out);
 /* Tells the kernel that [data, data+n) will be read soon / not again. Advice only. */
 void gguf_advise(const struct gguf_file *f, const void *data, size_t n_bytes, bool will_need);
 

@@ -101,10 +101,10 @@ int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
 int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err) BASE_MUST_CHECK;
 /* The file's pages of packed matrices are not needed any more. */
 void eng_weights_release(const struct eng_model *m);
-/* Nor those of embedding rows, for now; unless the head is multiplied from the same pages. The system
- * maps 64 KiB around each row that is read: left alone, some hundred tokens of text bring a large
- * vocabulary into memory beside its packed form. Any thread; rows read later are mapped again. */
-void eng_weights_release_embed(const struct eng_model *m);
+/* A row of the embedding, [row_bytes] of the file's type: in place where the head is multiplied from the
+ * same pages, else copied to buf. The system maps what lies around a byte that is touched, up to some
+ * MiB: rows read in place bring a large vocabulary into memory beside its packed form. Any thread. */
+const void *eng_weights_embed_row(const struct eng_model *m, int32_t token, void *buf);
 void eng_weights_unpack(struct eng_model *m);
 
 /* A block's matrices, as adapters name them. */

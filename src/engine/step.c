@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MAX_ROW_LIMIT = 1 << 16,
-    EMBED_KEEP = 64, /* embedding rows read before their pages are given back */
-};
+enum { MAX_ROW_LIMIT = 1 << 16 };
 
 /* n zeroed elements of size bytes on a cache line of their own; NULL when memory runs out. */
 static void *grab(size_t n, size_t size)
@@ -52,6 +49,7 @@ int eng_exec_new(struct eng_exec **out, const struct eng_model *m, int n_thread,
         (e->act = grab(rows, sizeof *e->act)) == NULL ||
         (e->want = grab(rows, sizeof *e->want)) == NULL ||
         (e->lora_run = grab(rows, sizeof *e->lora_run)) == NULL ||
+        (e->embed_row = grab(1, m->w.embed != NULL ? m->w.embed->row_bytes : 0)) == NULL ||
         (e->x = grab(rows * d, sizeof(float))) == NULL ||
         (e->cos_sin = grab(rows * 2 * (size_t)c->rot_dim, sizeof(float))) == NULL ||
         (e->h = grab(rows * d, sizeof(float))) == NULL ||
@@ -95,6 +93,7 @@ void eng_exec_free(struct eng_exec *e)
     free(e->act);
     free(e->want);
     free(e->lora_run);
+    free(e->embed_row);
     free(e->x);
     free(e->cos_sin);
     free(e->h);
@@ -208,16 +207,14 @@ static void fill_angles(const struct eng_exec *e, int row, int pos)
         fill_cos_sin(e->m, eng_exec_cos_sin(e, row, true), pos, c->rope_theta_local, 1.0f);
 }
 
-static void embed(struct eng_exec *e, int32_t token, float *x)
+static void embed(const struct eng_exec *e, int32_t token, float *x)
 {
     const struct gguf_tensor *w = e->m->w.embed;
     const struct eng_config *c = &e->m->c;
-    e->m->kern->dequant_row(w->type, (const uint8_t *)w->data + (size_t)token * w->row_bytes, x,
+    e->m->kern->dequant_row(w->type, eng_weights_embed_row(e->m, token, e->embed_row), x,
                             c->d_model);
     for (int i = 0; i < c->d_model && c->embed_scale != 1.0f; i++)
         x[i] *= c->embed_scale;
-    if (++e->n_embed % EMBED_KEEP == 0)
-        eng_weights_release_embed(e->m);
 }
 
 static void load_seg(struct eng_exec *e, const struct eng_seg *g)

@@ -208,6 +208,7 @@ int eng_weights_pack_begin(struct eng_packing *p, struct eng_model *m,
 {
     *p = (struct eng_packing){.m = m, .o = o};
     m->packed_bytes = m->exact || o->look ? 0 : plan(m);
+    eng_weights_release(m); /* what the system mapped around norms */
     if (o->pack_cache == NULL || m->packed_bytes == 0)
         return 0;
     if (cache_key(m, o->path, p->key) != 0)
@@ -259,17 +260,20 @@ int eng_weights_pack_end(struct eng_packing *p, int rc, struct base_err *err)
 void eng_weights_release(const struct eng_model *m)
 {
     struct eng_model *all = (struct eng_model *)m; /* set_at gives what may be written, and isn't */
-    for (int l = m->layer_begin; m->packed != NULL && l < set_end(m); l++) {
+    for (int l = m->layer_begin; l < set_end(m); l++) {
         const struct set s = set_at(all, l);
         release_set(m, &s);
     }
 }
 
-void eng_weights_release_embed(const struct eng_model *m)
+const void *eng_weights_embed_row(const struct eng_model *m, int32_t token, void *buf)
 {
     const struct gguf_tensor *t = m->w.embed;
-    if (!m->c.tied_head || !m->w.has_head || m->w.head.p.form != NULL)
-        gguf_advise(m->file, t->data, t->n_bytes, false);
+    const uint8_t *row = (const uint8_t *)t->data + (size_t)token * t->row_bytes;
+    if (m->c.tied_head && m->w.has_head && m->w.head.p.form == NULL)
+        return row;
+    gguf_read(m->file, row, t->row_bytes, buf);
+    return buf;
 }
 
 void eng_weights_unpack(struct eng_model *m)

@@ -494,9 +494,10 @@ static void rows_of_embeddings_do_not_stay(void **state)
     (void)state;
     const char *path = tiny_make("--layers 1 --d 1024 --ff 64 --heads 4 --type q8_0");
     const long two = resident_after(path, false, 2), many = resident_after(path, false, 128);
-    const long in_place = resident_after(path, true, 128); /* the head is multiplied where it lies */
+    const long in_place = resident_after(path, true, 128); /* with the head's pages */
     if (many > two || in_place < many + 128)
-        fail_msg("after 2 rows %ld KiB, after 128 %ld, with the head in place %ld", two, many, in_place);
+        fail_msg("after 2 rows %ld KiB, after 128 %ld, with the head in place %ld", two, many,
+                 in_place);
 }
 
 static void identity_sees_every_difference(void **state)

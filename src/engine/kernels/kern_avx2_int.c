@@ -12,7 +12,10 @@
 #include "engine/kernels/kern_impl.h"
 #include "engine/quant_block.h"
 
-enum { HALF = 8 /* outputs in a register */, SLICE_BYTES = 128 << 10 };
+enum {
+    HALF = 8,                /* outputs in a register */
+    SLICE_BYTES = 128 << 10, /* of panels, that a next group of rows finds in L2 */
+};
 
 static inline __m256i load(const uint8_t *p)
 {
@@ -73,7 +76,7 @@ SPECIALISE __m128i load8(const uint8_t *p)
     return _mm_loadl_epi64((const __m128i *)(const void *)p);
 }
 
-/* The scales of outputs o … o + 7 in block b: one pair, or one for each half. */
+/* The scales of outputs o … o + 7 in block b: one pair, or one for each half of the block. */
 SPECIALISE void unpack_scales(struct pack_form f, const uint8_t *scales, int b, int o, __m256 D[2],
                               __m256 M[2])
 {
@@ -101,85 +104,142 @@ SPECIALISE void unpack_scales(struct pack_form f, const uint8_t *scales, int b, 
     }
 }
 
-/* Sum of (code - off) * q over 4 n inputs. */
-SPECIALISE __m256i dot(struct pack_form f, const __m256i *c, const int8_t *q, int n, int32_t minus)
+/* How many sums of pairs fit 16 bits. */
+SPECIALISE int n_fit(struct pack_form f)
 {
-    const int fit = is_signed(f) ? 1 : f.code == PACK_CODE_4 ? 8 : f.code == PACK_CODE_5 ? 4 : 2;
+    return is_signed(f) ? 1 : f.code == PACK_CODE_4 ? 8 : f.code == PACK_CODE_5 ? 4 : 2;
+}
+
+/* Makes v be computed before what comes next. Left to itself, GCC begins with all products of a
+ * block, and keeps them in memory until they are added up. */
+SPECIALISE void keep_order(__m256i *v)
+{
+    __asm__("" : "+x"(*v));
+}
+
+SPECIALISE __m256i word(const int8_t *q)
+{
+    int32_t w;
+    memcpy(&w, q, sizeof w);
+    return _mm256_set1_epi32(w);
+}
+
+SPECIALISE __m256i pair_products(struct pack_form f, __m256i c, __m256i x)
+{
+    return is_signed(f) ? _mm256_maddubs_epi16(_mm256_abs_epi8(c), _mm256_sign_epi8(x, c))
+                        : _mm256_maddubs_epi16(c, x);
+}
+
+/* isum[r][h] = sum of code * q over 4 n inputs, for n_r rows whose q are 32 bytes apart and n_h
+ * halves of a panel, whose codes are c[h]. */
+SPECIALISE void dots(struct pack_form f, int n_r, int n_h, const __m256i (*c)[8], int c0, int n,
+                     const int8_t *q, __m256i (*isum)[2])
+{
+    const int fit = n_fit(f);
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sum = _mm256_setzero_si256(), part = sum;
+    __m256i part[4][2];
     EACH (j, n) {
-        int32_t word;
-        memcpy(&word, q + 4 * j, sizeof word);
-        const __m256i x = _mm256_set1_epi32(word);
-        const __m256i pairs =
-            is_signed(f) ? _mm256_maddubs_epi16(_mm256_abs_epi8(c[j]), _mm256_sign_epi8(x, c[j]))
-                         : _mm256_maddubs_epi16(c[j], x);
-        part = j % fit == 0 ? pairs : _mm256_add_epi16(part, pairs);
-        if (j % fit == fit - 1 || j == n - 1)
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, ones));
+        const bool closes = (j + 1) % fit == 0 || j + 1 == n;
+        EACH (r, n_r) {
+            const __m256i x = word(q + 32 * r + 4 * j);
+            EACH (h, n_h) {
+                const __m256i pairs = pair_products(f, c[h][c0 + j], x);
+                part[r][h] = j % fit == 0 ? pairs : _mm256_add_epi16(part[r][h], pairs);
+                if (closes) {
+                    const __m256i wide = _mm256_madd_epi16(part[r][h], ones);
+                    isum[r][h] = j < fit ? wide : _mm256_add_epi32(isum[r][h], wide);
+                }
+                if (n_r > 1)
+                    keep_order(closes ? &isum[r][h] : &part[r][h]);
+            }
+        }
     }
-    if (f.min || is_signed(f))
-        return sum;
-    return _mm256_add_epi32(sum, _mm256_slli_epi32(_mm256_set1_epi32(minus), f.off_log2));
 }
 
-SPECIALISE __m256 add_scaled(__m256 acc, __m256i isum, __m256 D, float d)
+/* acc += isum * (D * d), and M * s if there is an M; minus: - sum of q */
+SPECIALISE __m256 add_scaled(struct pack_form f, __m256 acc, __m256i isum, int32_t minus, __m256 D,
+                             float d, __m256 M, float s)
 {
+    if (!f.min && !is_signed(f))
+        isum = _mm256_add_epi32(isum, _mm256_slli_epi32(_mm256_set1_epi32(minus), f.off_log2));
     const __m256 scale = _mm256_mul_ps(D, _mm256_set1_ps(d));
-    return _mm256_add_ps(acc, _mm256_mul_ps(_mm256_cvtepi32_ps(isum), scale));
+    acc = _mm256_add_ps(acc, _mm256_mul_ps(_mm256_cvtepi32_ps(isum), scale));
+    return f.min ? _mm256_add_ps(acc, _mm256_mul_ps(M, _mm256_set1_ps(s))) : acc;
 }
 
-/* Outputs o … o + 7 of a panel for a group of g rows at r0; sums[g] of 8 floats. */
-SPECIALISE void tile(struct pack_form f, const struct pack *w, int p, int o,
-                     const struct kern_act *x, int r0, int g, __m256 *sums)
+/* What a block adds to the sums of n_r rows, of which the first is k in the group of g whose block
+ * begins at `at`, and of n_h halves of a panel. */
+SPECIALISE void block(struct pack_form f, int n_r, int n_h, const __m256i (*c)[8],
+                      const __m256 (*D)[2], const __m256 (*M)[2], const struct kern_act *x,
+                      size_t at, int g, int k, __m256 (*sums)[16])
+{
+    const size_t row = at + (size_t)k;
+    const int8_t *q = x->q + row * PACK_BLOCK;
+    __m256i isum[4][2];
+    if (!f.halves) {
+        dots(f, n_r, n_h, c, 0, 8, q, isum);
+        EACH (r, n_r)
+            EACH (h, n_h)
+                sums[h][k + r] = add_scaled(f, sums[h][k + r], isum[r][h], x->minus[row + r],
+                                            D[h][0], x->d[row + r], M[h][0], x->s[row + r]);
+        return;
+    }
+    EACH (part, 2) {
+        const size_t half = 2 * at + (size_t)(part * g + k);
+        dots(f, n_r, n_h, c, 4 * part, 4, q + 16 * part, isum);
+        EACH (r, n_r)
+            EACH (h, n_h)
+                sums[h][k + r] =
+                    add_scaled(f, sums[h][k + r], isum[r][h], x->minus_half[half + r], D[h][part],
+                               x->d[row + r], M[h][part], x->s_half[half + r]);
+    }
+}
+
+/* A panel for a group of g rows at r0, n_r of them at a time: one alone has its codes in registers,
+ * several find them in the cache, so that a code and a word of activations are loaded for more than
+ * one product. */
+SPECIALISE void tile(struct pack_form f, int n_r, const struct pack *w, int p,
+                     const struct kern_act *x, int r0, int g, __m256 (*sums)[16])
 {
     const int n_block = w->n_in / PACK_BLOCK;
-    const size_t first = (size_t)r0 * (size_t)n_block;
-    const uint8_t *panel = w->data + (size_t)p * w->panel_bytes, *scales = panel + w->scale_at;
+    const uint8_t *codes = w->data + (size_t)p * w->panel_bytes, *scales = codes + w->scale_at;
+    const size_t code_bytes = pack_code_bytes(f.code);
+    size_t at = (size_t)r0 * (size_t)n_block;
     for (int k = 0; k < g; k++)
-        sums[k] = _mm256_setzero_ps();
-    for (int b = 0; b < n_block; b++) {
-        const size_t at = first + (size_t)b * (size_t)g;
-        const int8_t *q = x->q + at * PACK_BLOCK;
-        const int32_t *minus_half = x->minus_half + 2 * at;
-        const float *s_half = x->s_half + 2 * at;
-        __m256i c[8];
-        __m256 D[2], M[2];
-        unpack_codes(f, panel + (size_t)b * w->code_bytes + 4 * o, c);
-        unpack_scales(f, scales, b, o, D, M);
-        for (int k = 0; k < g; k++, q += PACK_BLOCK) {
-            const float d = x->d[at + (size_t)k];
-            __m256 acc = sums[k];
-            if (!f.halves) {
-                acc = add_scaled(acc, dot(f, c, q, 8, x->minus[at + (size_t)k]), D[0], d);
-                if (f.min)
-                    acc = _mm256_add_ps(acc,
-                                        _mm256_mul_ps(M[0], _mm256_set1_ps(x->s[at + (size_t)k])));
-            } else {
-                EACH (h, 2) {
-                    acc = add_scaled(acc, dot(f, c + 4 * h, q + 16 * h, 4, minus_half[h * g + k]),
-                                     D[h], d);
-                    if (f.min)
-                        acc = _mm256_add_ps(acc,
-                                            _mm256_mul_ps(M[h], _mm256_set1_ps(s_half[h * g + k])));
-                }
-            }
-            sums[k] = acc;
+        sums[0][k] = sums[1][k] = _mm256_setzero_ps();
+    for (int b = 0; b < n_block; b++, codes += code_bytes, at += (size_t)g) {
+        __m256i c[2][8];
+        __m256 D[2][2], M[2][2];
+        if (g <= KERN_AHEAD_ROWS)
+            kern_ask_ahead(f, w, codes, scales, b);
+        EACH (h, 2) {
+            unpack_codes(f, codes + 4 * HALF * h, c[h]);
+            unpack_scales(f, scales, b, HALF * h, D[h], M[h]);
+            if (n_r == 1)
+                block(f, 1, 1, c + h, D + h, M + h, x, at, 1, 0, sums + h);
         }
+        for (int k = 0; n_r > 1 && k < g; k += n_r)
+            block(f, n_r, 2, c, D, M, x, at, g, k, sums);
     }
 }
 
 SPECIALISE void panels(struct pack_form f, const struct pack *w, int p0, int p1,
                        const struct kern_act *x, int r0, int g, float *y, size_t ldy)
 {
-    __m256 sums[16];
-    float row[HALF];
-    for (int o = p0 * PACK_OUT; o < p1 * PACK_OUT && o < w->n_out; o += HALF) {
-        tile(f, w, o / PACK_OUT, o % PACK_OUT, x, r0, g, sums);
-        const int n = w->n_out - o < HALF ? w->n_out - o : HALF;
+    __m256 sums[2][16];
+    float out[PACK_OUT];
+    for (int p = p0; p < p1 && p * PACK_OUT < w->n_out; p++) {
+        if (g == 1)
+            tile(f, 1, w, p, x, r0, 1, sums);
+        else if (g == 2)
+            tile(f, 2, w, p, x, r0, g, sums);
+        else
+            tile(f, 4, w, p, x, r0, g, sums);
+        const int o = p * PACK_OUT, n = w->n_out - o < PACK_OUT ? w->n_out - o : PACK_OUT;
         for (int k = 0; k < g; k++) {
-            _mm256_storeu_ps(row, sums[k]);
-            memcpy(y + (size_t)(r0 + k) * ldy + (size_t)o, row, (size_t)n * sizeof *row);
+            EACH (h, 2)
+                _mm256_storeu_ps(out + HALF * h, sums[h][k]);
+            memcpy(y + (size_t)(r0 + k) * ldy + (size_t)o, out, (size_t)n * sizeof *out);
         }
     }
 }

@@ -15,6 +15,8 @@
 enum {
     HALF = 8,                /* outputs in a register */
     SLICE_BYTES = 128 << 10, /* of panels, that a next group of rows finds in L2 */
+    AHEAD_ROWS = 4,          /* groups this small wait for memory, and ask for it early */
+    AHEAD = 4,               /* blocks */
 };
 
 static inline __m256i load(const uint8_t *p)
@@ -195,6 +197,23 @@ SPECIALISE void block(struct pack_form f, int n_r, int n_h, const __m256i (*c)[8
     }
 }
 
+/* Asks for what the hardware, which follows streams and begins anew in every page, would be late
+ * with: the codes of the block AHEAD blocks after b, be it the next panel's, and scales of that
+ * panel. It keeps up with codes of 8 bits by itself, but for a panel's first. */
+SPECIALISE void ask_ahead(struct pack_form f, const struct pack *w, const uint8_t *codes,
+                          const uint8_t *scales, int b)
+{
+    const bool next = b + AHEAD >= w->n_in / PACK_BLOCK;
+    const int n = (int)pack_code_bytes(f.code);
+    const uint8_t *at = codes + AHEAD * n + (next ? w->panel_bytes - w->scale_at : 0);
+    if (f.code != PACK_CODE_8 || next) {
+        EACH (v, n / PACK_VEC)
+            _mm_prefetch((const char *)at + v * PACK_VEC, _MM_HINT_T0);
+    }
+    const size_t scale_bytes = pack_scale_bytes(&f) + pack_super_bytes(&f) / PACK_SUPER;
+    _mm_prefetch((const char *)scales + w->panel_bytes + (size_t)b * scale_bytes, _MM_HINT_T0);
+}
+
 /* A panel for a group of g rows at r0, n_r of them at a time: one alone has its codes in registers,
  * several find them in the cache, so that a code and a word of activations are loaded for more than
  * one product. */
@@ -210,8 +229,8 @@ SPECIALISE void tile(struct pack_form f, int n_r, const struct pack *w, int p,
     for (int b = 0; b < n_block; b++, codes += code_bytes, at += (size_t)g) {
         __m256i c[2][8];
         __m256 D[2][2], M[2][2];
-        if (g <= KERN_AHEAD_ROWS)
-            kern_ask_ahead(f, w, codes, scales, b);
+        if (g <= AHEAD_ROWS)
+            ask_ahead(f, w, codes, scales, b);
         EACH (h, 2) {
             unpack_codes(f, codes + 4 * HALF * h, c[h]);
             unpack_scales(f, scales, b, HALF * h, D[h], M[h]);

@@ -34,25 +34,6 @@ enum {
 #endif
 #define EACH(i, n) UNROLL for (int i = 0; i < (n); i++)
 
-/* Groups of rows this small wait for memory: products of packed weights ask for it earlier than the
- * hardware does, which begins anew in every page. */
-enum { KERN_AHEAD_ROWS = 4, KERN_AHEAD = 4 /* blocks */ };
-
-/* Asks for the codes of the block KERN_AHEAD after b, be it the next panel's, and for a block's
- * scales of that panel: they are no part of the stream of codes, and would be waited for. codes: of
- * block b; scales: of the whole panel. What lies behind the last panel may be asked for. */
-SPECIALISE void kern_ask_ahead(struct pack_form f, const struct pack *w, const uint8_t *codes,
-                               const uint8_t *scales, int b)
-{
-    const int n_block = w->n_in / PACK_BLOCK, n = (int)pack_code_bytes(f.code);
-    const uint8_t *at = codes + KERN_AHEAD * n;
-    at += b + KERN_AHEAD < n_block ? 0 : w->panel_bytes - w->scale_at;
-    EACH (v, n / PACK_VEC)
-        __builtin_prefetch(at + v * PACK_VEC);
-    const size_t scale_bytes = pack_scale_bytes(&f) + pack_super_bytes(&f) / PACK_SUPER;
-    __builtin_prefetch(scales + w->panel_bytes + (size_t)b * scale_bytes);
-}
-
 /* n rounded up to whole groups of lanes: the distance of unpacked rows in scratch, in floats. */
 static inline size_t kern_pad(int n)
 {

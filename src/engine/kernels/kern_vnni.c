@@ -11,6 +11,10 @@
 
 enum {
     SLICE_BYTES = 128 << 10, /* of panels, that a next group of rows finds in L2 */
+    /* Groups this small wait for memory: ask for it earlier than the hardware does, which begins
+     * anew in every page. */
+    AHEAD_ROWS = 4,
+    AHEAD_BYTES = 1024,
 };
 
 static inline __m512i load(const uint8_t *p)
@@ -141,8 +145,10 @@ SPECIALISE void tile(struct pack_form f, int g, const struct pack *w, int p,
     for (int b = 0; b < n_block; b++) {
         __m512i c[8];
         __m512 D[2], M[2];
-        if (g <= KERN_AHEAD_ROWS)
-            kern_ask_ahead(f, w, codes, scales, b);
+        if (g <= AHEAD_ROWS) {
+            EACH (v, (int)(code_bytes / PACK_VEC))
+                _mm_prefetch((const char *)codes + AHEAD_BYTES + v * PACK_VEC, _MM_HINT_T0);
+        }
         unpack_codes(f, codes, c);
         unpack_scales(f, scales, b, D, M);
         EACH (k, g) {

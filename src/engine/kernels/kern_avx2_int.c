@@ -142,10 +142,16 @@ SPECIALISE void dots(struct pack_form f, int n_r, int n_h, const __m256i (*c)[8]
     __m256i part[4][2];
     EACH (j, n) {
         const bool closes = (j + 1) % fit == 0 || j + 1 == n;
+        __m256i cj[2];
+        EACH (h, n_h) {
+            cj[h] = c[h][c0 + j];
+            if (n_r > 1)
+                keep_order(&cj[h]);
+        }
         EACH (r, n_r) {
             const __m256i x = word(q + 32 * r + 4 * j);
             EACH (h, n_h) {
-                const __m256i pairs = pair_products(f, c[h][c0 + j], x);
+                const __m256i pairs = pair_products(f, cj[h], x);
                 part[r][h] = j % fit == 0 ? pairs : _mm256_add_epi16(part[r][h], pairs);
                 if (closes) {
                     const __m256i wide = _mm256_madd_epi16(part[r][h], ones);

@@ -303,6 +303,7 @@ int gguf_open(struct gguf_file **out, const char *path, struct base_err *err)
     const void *map = NULL;
     size_t size = 0;
     struct stat st;
+    struct gguf_file *f = NULL;
     *out = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -310,21 +311,20 @@ int gguf_open(struct gguf_file **out, const char *path, struct base_err *err)
     int rc = map_file(fd, path, &map, &size, err);
     if (rc != 0)
         goto out;
-    rc = gguf_open_mem(out, map, size, err);
+    rc = gguf_open_mem(&f, map, size, err);
     if (rc != 0) {
         add_path(err, path);
         goto out;
     }
-    (*out)->mapped = true;
-    (*out)->fd = fd;
-    map = NULL;
     if (fstat(fd, &st) != 0 || (size_t)st.st_size != size) {
         rc = base_err_set(err, BASE_EIO, path, "the file changed while it was read");
-        gguf_close(*out);
-        *out = NULL;
+        goto out;
     }
-    return rc;
+    f->fd = fd;
+    *out = f;
+    return 0;
 out:
+    gguf_close(f); /* the caller's memory, as yet */
     if (map != NULL)
         munmap((void *)map, size);
     close(fd);
@@ -335,7 +335,7 @@ void gguf_close(struct gguf_file *f)
 {
     if (f == NULL)
         return;
-    if (f->mapped) {
+    if (f->fd >= 0) {
         munmap((void *)f->map, f->size);
         close(f->fd);
     }
@@ -405,7 +405,7 @@ void gguf_read(const struct gguf_file *f, const void *data, size_t n_bytes, void
 void gguf_advise(const struct gguf_file *f, const void *data, size_t n_bytes, bool will_need)
 {
     long page = sysconf(_SC_PAGESIZE);
-    if (!f->mapped || page <= 0)
+    if (f->fd < 0 || page <= 0)
         return;
     /* The map starts on a page. Pages shared with a neighbour are fetched, but never given up. */
     size_t p = (size_t)page, begin = (size_t)((const uint8_t *)data - f->map);

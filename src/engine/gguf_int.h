@@ -25,8 +25,7 @@ struct gguf_kv {
 struct gguf_file {
     const uint8_t *map;
     size_t size;
-    bool mapped;                /* by us, or the caller's memory */
-    int fd;                     /* of what is mapped; -1: none */
+    int fd;                     /* of the file that is mapped; -1: it is the caller's memory */
     struct base_arena arena;    /* everything below */
     struct gguf_kv *kv;         /* [n_kv], file order */
     struct gguf_kv **kv_by_key; /* [n_kv], sorted: lookup and the search for duplicates */

@@ -51,7 +51,11 @@ pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR s, PCRE2_SIZE n, uint32_t o, int *
 pcre2_code *__wrap_pcre2_compile_8(PCRE2_SPTR s, PCRE2_SIZE n, uint32_t o, int *rc, PCRE2_SIZE *at,
                                    pcre2_compile_context *ctx)
 {
-    return ++calls == fail_call ? NULL : __real_pcre2_compile_8(s, n, o, rc, at, ctx);
+    if (++calls != fail_call)
+        return __real_pcre2_compile_8(s, n, o, rc, at, ctx);
+    *rc = PCRE2_ERROR_HEAP_FAILED;
+    *at = 0;
+    return NULL;
 }
 
 pcre2_match_data *__real_pcre2_match_data_create_8(uint32_t n, pcre2_general_context *ctx);

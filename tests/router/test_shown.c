@@ -135,6 +135,7 @@ static void detecting_in_any_text(void **state)
             at += put(text + at, cp);
             i++;
         }
+        found = 0;
         rt_detect_run(d, text, at, &found);
     }
     rt_detect_run(d, "mail anna@example.org", 21, &plain);

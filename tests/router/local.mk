@@ -6,6 +6,7 @@ ROUTER_TESTS = \
 	tests/router/test_diff \
 	tests/router/test_faults \
 	tests/router/test_given \
+	tests/router/test_includes \
 	tests/router/test_json_read \
 	tests/router/test_numbers \
 	tests/router/test_odd \
@@ -75,9 +76,13 @@ tests_router_test_policy_SOURCES = tests/router/test_policy.c
 tests_router_test_policy_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_policy_LDADD = $(ROUTER_TEST_LIBS)
 
-tests_router_test_language_SOURCES = tests/router/test_language.c
+tests_router_test_language_SOURCES = tests/router/test_language.c tests/router/told.h
 tests_router_test_language_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_language_LDADD = $(ROUTER_TEST_LIBS)
+
+tests_router_test_includes_SOURCES = tests/router/test_includes.c tests/router/told.h
+tests_router_test_includes_CFLAGS = $(TEST_CFLAGS)
+tests_router_test_includes_LDADD = $(ROUTER_TEST_LIBS)
 
 tests_router_test_codes_SOURCES = tests/router/test_codes.c
 tests_router_test_codes_CFLAGS = $(TEST_CFLAGS)

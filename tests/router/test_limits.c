@@ -19,7 +19,8 @@
 
 /* What the issue allows for each. Measured as processor time, the best of five; not in builds that are
  * slow on purpose. */
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(WP_NO_JIT) /* made for valgrind */
 enum { MOST_MS = 50 };
 #else
 enum { MOST_MS = 2000 };
@@ -220,6 +221,74 @@ static void places_count_characters(void **state)
     }
 }
 
+/* ---- how many of each kind ---- */
+
+static void each_kind_has_its_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *before, *after, *tail;
+        int n;
+        const char *says;
+    } t[] = {
+        {"targets: {", "t", ": { modes: [prompt] }, ", "}\n", RT_MAX_TARGET,
+         "more than 64 targets"},
+        {"callers: {", "c", ": { match: { uid: 1 } }, ", "}\n", RT_MAX_CALLER,
+         "more than 64 callers"},
+        {"budgets: {", "b", ": { unit: bytes, limit: 1, per: day }, ", "}\n", RT_MAX_BUDGET,
+         "more than 32 budgets"},
+        {"consents: {", "c", ": { lapses: trip }, ", "}\n", RT_MAX_CONSENT,
+         "more than 32 consents"},
+        {"signals: {", "Vehicle.S", ": { type: number }, ", "}\n", RT_MAX_SIGNAL,
+         "more than 64 signals"},
+        {"share: { edge: 1, moves: [", "{ rule: r", ", fact: confidence, min: 0, max: 1 }, ",
+         "] }\n", RT_MAX_MOVE, "more than 16 moves"},
+    };
+    char *text = malloc(1 << 16);
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+        for (int more = 0; more < 2; more++) {
+            struct rt_policy *p = NULL;
+            int n = sprintf(text, "%s%s", HEAD, t[i].head);
+            for (int k = 0; k < t[i].n + more; k++)
+                n += sprintf(text + n, "%s%d%s", t[i].before, k, t[i].after);
+            n += sprintf(text + n, "%srules:\n", t[i].tail);
+            for (int k = 0; k < RT_MAX_MOVE; k++)
+                n += sprintf(text + n,
+                             "  - { name: r%d, route: local, when: { confidence: { lt: 0.5 }, "
+                             "caller: c%d } }\n",
+                             k, k);
+            int err = rt_policy_compile(&p, text, (size_t)n, &diags);
+            if ((err == 0) != (more == 0))
+                print_message("# %s\n", diags.at[0].msg);
+            assert_int_equal(err, more == 0 ? 0 : BASE_EFORMAT);
+            assert_true(more == 0 || strstr(diags.at[0].msg, t[i].says) != NULL);
+            rt_policy_free(p);
+        }
+    }
+    free(text);
+}
+
+/* Class names that rules invent are counted too. */
+static void classes_have_a_limit(void **state)
+{
+    (void)state;
+    char *text = malloc(1 << 20);
+    struct rt_policy *p = NULL;
+    assert_non_null(text);
+    int n = sprintf(text, "%srules:\n", HEAD);
+    for (int k = 0; k < 40; k++) {
+        n += sprintf(text + n, "  - { name: r%d, route: local, when: { data.class: { any: [", k);
+        for (int i = 0; i < 128; i++)
+            n += sprintf(text + n, "c%d, ", k * 128 + i);
+        n += sprintf(text + n, "] } } }\n");
+    }
+    assert_int_equal(rt_policy_compile(&p, text, (size_t)n, &diags), BASE_ELIMIT);
+    assert_non_null(strstr(diags.at[0].msg, "more than 4096"));
+    assert_true(diags.at[0].line > 30);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +297,8 @@ int main(void)
         cmocka_unit_test(files_count_together),
         cmocka_unit_test(includes_are_found_however_written),
         cmocka_unit_test(places_count_characters),
+        cmocka_unit_test(each_kind_has_its_limit),
+        cmocka_unit_test(classes_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -708,14 +708,14 @@ static const struct rt_diag *first_error(void)
 }
 
 /* The rule in whose text the finding is; its index, -1: none. */
-static int rule_at(const struct base_buf *text, int line)
+static int rule_at(struct base_buf *text, int line)
 {
     int at = -1, name = -1;
-    const char *s = (const char *)text->data;
+    const char *s = base_buf_cstr(text);
     for (int l = 1; l <= line && s != NULL; l++) {
         if (sscanf(s, "  - name: r%d", &name) == 1)
             at = name;
-        s = memchr(s, '\n', text->len - (size_t)(s - (const char *)text->data));
+        s = strchr(s, '\n');
         s = s != NULL ? s + 1 : NULL;
     }
     for (int i = 0; i < n_rule; i++) {
@@ -730,7 +730,7 @@ static struct counts {
 } n;
 
 /* A refusal must be justified; then the rule is taken out of the tree. False: start anew. */
-static bool repair(const struct base_buf *text)
+static bool repair(struct base_buf *text)
 {
     const struct rt_diag *why = first_error();
     int target, at = rule_at(text, why->line);

@@ -309,7 +309,7 @@ def test_busy_and_idempotency():
 def test_deadlines():
     with wp.Folder() as f:
         s = Stub(f, model=f.slow(), engine__context=8000, engine__chunk=8, limits__body_ms=300,
-                 limits__request_ms=1000).start()
+                 limits__request_ms=3000).start()
         body = s.hold(path="/v1/chat/completions", content_type="application/json").end()
         eq(json.loads(body)["error"]["message"], "The body did not come in time.", "no body")
         st, _, b = s.chat(**LONG)

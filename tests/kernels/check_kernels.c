@@ -396,7 +396,7 @@ static void check_select(const struct kern_ops *const *list, int n)
     for (int i = 0; i < n; i++)
         good = good && kern_select(list[i]->name, &k, &err) == 0 && k == list[i];
     tap_ok(good, "select: each by name");
-    good = kern_select("-vnni,-avx512,-avx2,-neon", &k, &err) == 0 && k == list[0];
+    good = kern_select("-vnni,-avx512,-avx2,-i8mm,-dotprod,-neon", &k, &err) == 0 && k == list[0];
     tap_ok(good, "select: everything peeled off leaves generic");
     static const char *const bad[] = {"avx3", "-avx", "-avx2,avx512", "-generic", "avx2,",
                                       "-",    ","};

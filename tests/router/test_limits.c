@@ -20,7 +20,7 @@
 /* What the issue allows for each. Measured as processor time, the best of five; not in builds that are
  * slow on purpose. */
 #if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
-    !defined(WP_NO_JIT) /* made for valgrind */
+    !defined(WP_SLOW_BUILD)
 enum { MOST_MS = 50 };
 #else
 enum { MOST_MS = 2000 };

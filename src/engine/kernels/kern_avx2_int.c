@@ -253,7 +253,7 @@ SPECIALISE void panels(struct pack_form f, const struct pack *w, int p0, int p1,
 {
     __m256 sums[2][16];
     float out[PACK_OUT];
-    for (int p = p0; p < p1 && p * PACK_OUT < w->n_out; p++) {
+    for (int p = p0; p < p1; p++) {
         if (g == 1)
             tile(f, 1, w, p, x, r0, 1, sums);
         else if (g == 2)

@@ -10,6 +10,7 @@ EXTRA_DIST += .ci/run adapters debian/control policies proto \
 	scripts/build \
 	scripts/check \
 	scripts/check-arm64 \
+	scripts/check-avx512 \
 	scripts/check-cabin \
 	scripts/check-deep \
 	scripts/check-dist \

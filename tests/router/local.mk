@@ -92,7 +92,11 @@ tests_router_test_limits_SOURCES = tests/router/test_limits.c
 tests_router_test_limits_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_limits_LDADD = $(ROUTER_TEST_LIBS)
 
-tests_router_test_random_SOURCES = tests/router/test_random.c
+tests_router_test_random_SOURCES = \
+	tests/router/random_meaning.c \
+	tests/router/random_policy.c \
+	tests/router/random_policy.h \
+	tests/router/test_random.c
 tests_router_test_random_CFLAGS = $(TEST_CFLAGS)
 tests_router_test_random_LDFLAGS = $(AM_LDFLAGS) $(WRAP_THREE)
 tests_router_test_random_LDADD = $(ROUTER_TEST_LIBS)

@@ -176,7 +176,7 @@ static void check_guards(struct rt_compiler *c)
 /* What needs all rules, and that they are right so far. */
 static void check_whole(struct rt_compiler *c)
 {
-    rt_declare_share(c);
+    rt_bind_share(c);
     rt_check_dead(c);
     if (c->err == 0)
         rt_check_egress(c);

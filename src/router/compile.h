@@ -129,10 +129,18 @@ const char *rt_keep_text(struct rt_compiler *c, const struct rt_yaml *v, const c
 /* include.c: src[0] and what it includes -> c->src, what is included before what includes it. */
 int rt_include(struct rt_compiler *c, const struct rt_source *src, int n) BASE_MUST_CHECK;
 
-/* declare.c: targets, callers, budgets, consents, signals; share after the rules. */
+/* declare.c: targets, callers, budgets, consents, signals. */
 void rt_declare(struct rt_compiler *c);
-void rt_declare_share(struct rt_compiler *c);
 int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n); /* index, or -1 and an error */
+/* A fact of the policy's own; its name, which the policy owns, or "" after an error. They are the
+ * first strings of all: own[i] is named by string i + 1. */
+const char *rt_own_fact(struct rt_compiler *c, const struct rt_yaml *n, const char *name,
+                        const struct rt_fact_info *info);
+
+/* share.c: what n declares; after the rules, the tests whose thresholds it moves. The last file that
+ * states a share states all of it. */
+void rt_declare_share(struct rt_compiler *c, const struct rt_yaml *n);
+void rt_bind_share(struct rt_compiler *c);
 
 /* classes.c: the tree of classes and what each permits, those of rules included; in order of names,
  * so that a parent stands before its children. */

@@ -30,6 +30,7 @@ libwp_router_a_SOURCES = \
 	src/router/reach.c \
 	src/router/router.h \
 	src/router/rule.c \
+	src/router/share.c \
 	src/router/text.c \
 	src/router/values.c \
 	src/router/yaml.c

@@ -137,9 +137,8 @@ int rt_target_find(struct rt_compiler *c, const struct rt_yaml *n); /* index, or
 const char *rt_own_fact(struct rt_compiler *c, const struct rt_yaml *n, const char *name,
                         const struct rt_fact_info *info);
 
-/* share.c: what n declares; after the rules, the tests whose thresholds it moves. The last file that
- * states a share states all of it. */
-void rt_declare_share(struct rt_compiler *c, const struct rt_yaml *n);
+/* share.c: what is declared; after the rules, the tests whose thresholds it moves. */
+void rt_declare_share(struct rt_compiler *c);
 void rt_bind_share(struct rt_compiler *c);
 
 /* classes.c: the tree of classes and what each permits, those of rules included; in order of names,

@@ -482,14 +482,8 @@ void rt_declare(struct rt_compiler *c)
         section(c, "consents", "cloud: { lapses: trip }", take_consent);
         section(c, "signals", "Vehicle.Speed: { type: number }", take_signal);
     }
-    for (int s = c->n_src - 1; s >= 0 && c->err == 0; s--) {
-        const struct rt_yaml *share = rt_key(c->src[s].root, "share");
-        if (share != NULL) {
-            rt_in_source(c, s);
-            rt_declare_share(c, share);
-            break;
-        }
-    }
+    if (c->err == 0)
+        rt_declare_share(c);
     /* After the facts: a label is a string too. */
     for (int s = 0; s < c->n_src && c->err == 0; s++) {
         rt_in_source(c, s);

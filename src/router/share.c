@@ -53,9 +53,25 @@ static void take_move(struct rt_compiler *c, const struct rt_yaml *n)
     s->move[s->n_move++] = d;
 }
 
-void rt_declare_share(struct rt_compiler *c, const struct rt_yaml *n)
+/* The last file that states a share states all of it; findings are then about that file. */
+static const struct rt_yaml *share_of(struct rt_compiler *c)
+{
+    for (int s = c->n_src - 1; s >= 0; s--) {
+        const struct rt_yaml *n = rt_key(c->src[s].root, "share");
+        if (n != NULL) {
+            rt_in_source(c, s);
+            return n;
+        }
+    }
+    return NULL;
+}
+
+void rt_declare_share(struct rt_compiler *c)
 {
     struct rt_share_decl *s = &c->p->share;
+    const struct rt_yaml *n = share_of(c);
+    if (n == NULL)
+        return;
     const struct rt_yaml *edge = rt_key(n, "edge"), *over = rt_key(n, "over");
     const struct rt_yaml *moves = rt_key(n, "moves");
 
@@ -119,14 +135,10 @@ static void bind_move(struct rt_compiler *c, const struct rt_yaml *n, int k)
 
 void rt_bind_share(struct rt_compiler *c)
 {
-    for (int s = c->n_src - 1; s >= 0; s--) {
-        const struct rt_yaml *n = rt_key(c->src[s].root, "share");
-        if (n == NULL)
-            continue;
-        rt_in_source(c, s);
-        const struct rt_yaml *v = rt_key(n, "moves")->child;
-        for (int k = 0; k < c->p->share.n_move; k++, v = v->next)
-            bind_move(c, v, k);
+    const struct rt_yaml *n = share_of(c);
+    if (n == NULL)
         return;
-    }
+    const struct rt_yaml *v = rt_key(n, "moves")->child;
+    for (int k = 0; k < c->p->share.n_move; k++, v = v->next)
+        bind_move(c, v, k);
 }

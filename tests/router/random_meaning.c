@@ -87,7 +87,7 @@ static bool ref_value(const struct subject *s, const struct rt_facts *f, int tar
         *out = 2 * v.r;
     if (s->type == RT_FACT_STR && v.s == NULL)
         return false;
-    for (int i = 0; s->type == RT_FACT_STR && i < (s->id == RT_F_LINK_STATE ? 3 : N_WORD); i++) {
+    for (int i = 0; s->type == RT_FACT_STR && i < n_word(s); i++) {
         if (strcmp(word_of(s, i), v.s) == 0)
             *out = 2 * i;
     }

@@ -52,6 +52,11 @@ bool of_target(const struct subject *s)
     return s->id >= 0 && strcmp(rt_fact_info[s->id].source, "target") == 0;
 }
 
+int n_word(const struct subject *s)
+{
+    return s->id == RT_F_LINK_STATE ? 3 : N_WORD;
+}
+
 const char *word_of(const struct subject *s, int v)
 {
     return s->id == RT_F_LINK_STATE ? states[v] : words[v];
@@ -67,8 +72,7 @@ static void gen_ask(struct ask *a, const struct subject *s)
     static const char *const word[] = {"eq", "not", "in"};
     static const char *const set[] = {"any", "only", "all"};
     int top = s->type == RT_FACT_CLASSES ? N_PATTERN
-              : s->id == RT_F_LINK_STATE ? 3
-              : s->type == RT_FACT_STR   ? N_WORD
+              : s->type == RT_FACT_STR   ? n_word(s)
               : s->type == RT_FACT_BOOL  ? 2
                                          : made.top_number;
     a->s = s;
@@ -315,8 +319,7 @@ static struct rt_value gen_value(struct given *g, const struct subject *s)
                        : (double)__builtin_inff();
         break;
     case RT_FACT_STR:
-        v.s = rnd(20) == 0 ? (rnd(2) ? NULL : "else")
-                           : word_of(s, rnd(s->id == RT_F_LINK_STATE ? 3 : N_WORD));
+        v.s = rnd(20) == 0 ? (rnd(2) ? NULL : "else") : word_of(s, rnd(n_word(s)));
         break;
     case RT_FACT_CLASSES: {
         const char **list = g->list[s->id == RT_F_DATA_HISTORY];

@@ -64,7 +64,8 @@ extern const char *const patterns[N_PATTERN], *const target_name[N_TARGET];
 int rnd(int n);
 
 bool of_target(const struct subject *s);
-/* What a text of this subject may be: v below 3 for the link's state, else below N_WORD. */
+/* What a text of this subject may be: v below n_word(s). */
+int n_word(const struct subject *s);
 const char *word_of(const struct subject *s, int v);
 /* The rule's own test of data.class, or NULL. */
 struct ask *classes_asked(struct map *m);
